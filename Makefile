@@ -1,0 +1,40 @@
+# One entry point. `make help` says what there is; every target installs what it needs by itself.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own.
+KERNEL ?=
+KDIR ?=
+# Which cases `make test` runs: a pattern, matched anywhere in a case's name.
+CASE ?=
+
+export KERNEL KDIR CASE
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel"
+	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
+	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
+
+.PHONY: modules
+modules: ## build/<kernel release>/arp_hidden.ko
+	@scripts/build modules
+
+.PHONY: demo
+demo: ## an LVS/DR cluster of virtual machines, without the module and with it
+	@scripts/build demo
+
+.PHONY: test
+test: ## lint, unit tests, and every case on a booted stock kernel
+	@scripts/build test
+
+.PHONY: lint
+lint: ## rustfmt, clippy and shellcheck, warnings are errors
+	@scripts/build lint
+
+.PHONY: clean
+clean: ## remove what was built in this checkout; the cache stays
+	rm -rf build

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# What the scripts share: where the cache is, how steps are told and how an error ends them.
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/arp_hidden
+mkdir -p "$CACHE"
+export TOP CACHE
+
+# Everything but a script's result goes to stderr, so that results can be captured.
+say() { printf '%s\n' "$*" >&2; }
+die() { say "arp_hidden: $*"; exit 1; }
+
+# step TEXT COMMAND...: say what is being done, do it with its output in a log, say how long it took.
+# A failure shows the end of the log. The log goes to $LOG (default: the cache's last-step log).
+step() {
+	local text=$1 log=${LOG:-$CACHE/step.log} start=$SECONDS
+	shift
+	printf '%s ... ' "$text" >&2
+	if "$@" >"$log" 2>&1 </dev/null; then
+		printf 'done in %d s\n' $((SECONDS - start)) >&2
+	else
+		printf 'FAILED after %d s\n' $((SECONDS - start)) >&2
+		tail -n 25 "$log" >&2
+		die "the step above failed; its whole output is in $log"
+	fi
+}
+
+# locked NAME: hold the cache's lock NAME until this shell ends, so that two runs of make never build
+# the same thing at once.
+locked() {
+	exec 9>"$CACHE/$1.lock"
+	flock -n 9 && return
+	say "another run is preparing the $1; waiting for it"
+	flock 9
+}
