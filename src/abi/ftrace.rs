@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The redirection of `inet_select_addr`, by an IPMODIFY ftrace operation, as livepatch redirects functions.
+//!
+//! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
+
+use super::{bindings, netdevice::NetDevice};
+use core::{marker::PhantomData, net::Ipv4Addr};
+use kernel::{
+    error::to_result,
+    ffi::{c_int, c_ulong},
+    prelude::*,
+    sync::rcu,
+    types::Opaque, //
+};
+
+/// Calls the kernel's own `inet_select_addr`, past any redirection: an address for packets from `dev` to
+/// `dst`, of a scope not wider than `scope`; unspecified if there is none. In any context.
+pub(crate) fn inet_select_addr(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
+    // SAFETY: The device is alive.
+    let addr = unsafe {
+        bindings::inet_select_addr(dev.as_ptr(), dst.to_bits().to_be(), c_int::from(scope))
+    };
+    Ipv4Addr::from_bits(u32::from_be(addr))
+}
+
+/// What takes the place of `inet_select_addr` for its callers outside of this module.
+pub(crate) trait SelectAddr: 'static {
+    /// Whether this call is to be redirected at all. In any context that the kernel selects addresses in, as
+    /// cheap as can be; may not sleep.
+    fn wants(dev: &NetDevice, scope: u8) -> bool;
+
+    /// The function in its place. In the same contexts; may not sleep.
+    fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr;
+}
+
+/// The redirection, in force until it is dropped. Both sleep; the drop waits for all tasks to pass a point
+/// where they cannot be in the redirected function, some tenths of a second.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Redirect<T: SelectAddr> {
+    #[pin]
+    ops: Opaque<bindings::ftrace_ops>,
+    _user: PhantomData<fn() -> T>,
+}
+
+// SAFETY: The operations are the kernel's while they are registered; nothing here touches them.
+unsafe impl<T: SelectAddr> Send for Redirect<T> {}
+// SAFETY: As above.
+unsafe impl<T: SelectAddr> Sync for Redirect<T> {}
+
+impl<T: SelectAddr> Redirect<T> {
+    /// Redirects. EBUSY: another user of ftrace holds the function (a live patch); ENODEV: ftrace is off.
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
+                let init = bindings::ftrace_ops {
+                    func: Some(Self::enter),
+                    // PERMANENT: kernel.ftrace_enabled=0 is refused meanwhile, instead of disarming us.
+                    flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
+                        as c_ulong,
+                    ..Default::default()
+                };
+                // SAFETY: `ops` is valid for writing.
+                unsafe { ops.write(init) };
+                let function = bindings::inet_select_addr as *const () as c_ulong;
+                // SAFETY: The operations are initialised and pinned.
+                to_result(unsafe { bindings::ftrace_set_filter_ip(ops, function, 0, 0) })?;
+                // SAFETY: As above; unregistered before they go.
+                to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
+                    // SAFETY: Not registered, so only the filter is to be freed.
+                    unsafe { bindings::ftrace_free_filter(ops) }
+                })
+            }),
+            _user: PhantomData,
+        }? Error)
+    }
+
+    /// # Safety
+    ///
+    /// Called by ftrace only, at the entry of `inet_select_addr`, before its first instruction.
+    unsafe extern "C" fn enter(
+        _: c_ulong,
+        caller: c_ulong,
+        _: *mut bindings::ftrace_ops,
+        regs: *mut bindings::ftrace_regs,
+    ) {
+        // SAFETY: `regs` holds the arguments of the call: a live device, an address and a scope.
+        let (dev, scope) = unsafe {
+            (
+                NetDevice::from_raw(bindings::ftrace_regs_get_argument(regs, 0) as *const _),
+                bindings::ftrace_regs_get_argument(regs, 2) as u8,
+            )
+        };
+        // SAFETY: No requirements. Our own calls are for the original.
+        if T::wants(dev, scope) && !unsafe { bindings::within_this_module(caller) } {
+            // SAFETY: The replacement has the same signature, and stays until `drop` has waited.
+            unsafe {
+                bindings::ftrace_regs_set_instruction_pointer(regs, Self::replacement as *const () as c_ulong)
+            };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As `inet_select_addr` in C.
+    unsafe extern "C" fn replacement(
+        dev: *const bindings::net_device,
+        dst: bindings::__be32,
+        scope: c_int,
+    ) -> bindings::__be32 {
+        // SAFETY: The caller gives a live device.
+        let dev = unsafe { NetDevice::from_raw(dev) };
+        let dst = Ipv4Addr::from_bits(u32::from_be(dst));
+        T::select(dev, dst, scope as u8).to_bits().to_be()
+    }
+}
+
+#[pinned_drop]
+impl<T: SelectAddr> PinnedDrop for Redirect<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by `register`. This waits for tasks that were preempted in the trampoline or in
+        // the replacement: neither sleeps.
+        let error = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
+        if error != 0 {
+            pr_alert!("cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n");
+        }
+        // Idle tasks are not waited for; interrupts on top of them are read-side critical sections of RCU.
+        rcu::synchronize_rcu();
+        // SAFETY: Unregistered.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
+    }
+}

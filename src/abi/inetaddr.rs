@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An index of the IPv4 addresses configured in a namespace, which never lags the kernel's answers.
+//!
+//! C header: [`include/linux/inetdevice.h`](srctree/include/linux/inetdevice.h)
+
+use super::{
+    bindings,
+    net::{Net, PerNet},
+    netdevice::{notifier_from_result, InIfaddr, NetDevice},
+    rcu_hash::{RcuHash, Vacant},
+    rtnl::{Rtnl, RtnlCell}, //
+};
+use core::{marker::PhantomData, net::Ipv4Addr, ptr::NonNull};
+use kernel::{
+    error::to_result,
+    ffi::{c_int, c_ulong, c_void},
+    prelude::*,
+    sync::rcu,
+    types::Opaque, //
+};
+
+/// An address of the index.
+///
+/// # Invariants
+///
+/// Points to an address that is alive: it is in the index from its NETDEV_UP to its NETDEV_DOWN only, and
+/// freed a grace period after that.
+struct Entry(NonNull<bindings::in_ifaddr>);
+
+// SAFETY: An address is shared between threads by the kernel, under RCU.
+unsafe impl Send for Entry {}
+// SAFETY: As above.
+unsafe impl Sync for Entry {}
+
+/// The addresses configured in one namespace, while it wants them indexed.
+///
+/// `addresses` and the two cells are written under the RTNL; `addresses` is read under RCU.
+pub(crate) struct Index {
+    addresses: RcuHash<Entry>,
+    active: RtnlCell<bool>,
+    /// Room for the next address, allocated while its addition can still be refused.
+    spare: RtnlCell<Option<Vacant<Entry>>>,
+}
+
+impl Index {
+    /// An index that is not active.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            addresses: RcuHash::new()?,
+            active: RtnlCell::new(false),
+            spare: RtnlCell::new(None),
+        })
+    }
+
+    /// The configured addresses that equal `addr`, one for each device that has it (or more, with other
+    /// prefix lengths). Complete while the index is active.
+    pub(crate) fn get<'a>(
+        &'a self,
+        addr: Ipv4Addr,
+        rcu: &'a rcu::Guard,
+    ) -> impl Iterator<Item = &'a InIfaddr> {
+        self.addresses
+            .get(addr.to_bits(), rcu)
+            // SAFETY: Alive by the invariants of `Entry` for as long as the guard.
+            .map(|entry| unsafe { InIfaddr::from_raw(entry.0.as_ptr()) })
+    }
+
+    /// Indexes all addresses of the namespace, and from now on every change. Nothing to do if it is active.
+    /// Linear in the number of addresses. Sleeps.
+    pub(crate) fn activate(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
+        if *self.active.get(rtnl) {
+            return Ok(());
+        }
+        let mut configured = KVVec::new();
+        for dev in net.devices_rtnl(rtnl) {
+            for ifa in dev.in_device_rtnl(rtnl).into_iter().flat_map(|in_dev| in_dev.addresses_rtnl(rtnl)) {
+                // INVARIANT: No NETDEV_DOWN comes for it before the RTNL is released, and the index is
+                // active then.
+                let entry = Entry(NonNull::from(ifa).cast());
+                configured.push((ifa.local(), entry), GFP_KERNEL)?;
+            }
+        }
+        for (addr, entry) in configured {
+            match Vacant::new() {
+                Ok(vacant) => self.addresses.insert(vacant, addr.to_bits(), entry, rtnl),
+                Err(error) => {
+                    self.addresses.clear(rtnl);
+                    return Err(error);
+                }
+            }
+        }
+        *self.active.get_mut(rtnl) = true;
+        Ok(())
+    }
+
+    /// Forgets all addresses. Nothing to do if it is not active.
+    pub(crate) fn deactivate(&self, rtnl: &mut Rtnl) {
+        *self.active.get_mut(rtnl) = false;
+        *self.spare.get_mut(rtnl) = None;
+        self.addresses.clear(rtnl);
+    }
+
+    /// Allocates what the next [`Self::add`] needs.
+    fn prepare(&self, rtnl: &mut Rtnl) -> Result {
+        if *self.active.get(rtnl) && self.spare.get(rtnl).is_none() {
+            *self.spare.get_mut(rtnl) = Some(Vacant::new()?);
+        }
+        Ok(())
+    }
+
+    fn add(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
+        let entry = NonNull::from(ifa).cast();
+        let key = ifa.local().to_bits();
+        // A secondary that is promoted to primary comes up again, and has been here all the time.
+        let known = self.addresses.get(key, &rcu::read_lock()).any(|known| known.0 == entry);
+        if known || !*self.active.get(rtnl) {
+            return;
+        }
+        if let Some(vacant) = self.spare.get_mut(rtnl).take() {
+            // INVARIANT: The NETDEV_UP of the address is being handled.
+            self.addresses.insert(vacant, key, Entry(entry), rtnl);
+        }
+    }
+
+    fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
+        let entry = NonNull::from(ifa).cast();
+        self.addresses.remove(ifa.local().to_bits(), |known| known.0 == entry, rtnl);
+    }
+}
+
+/// State of a namespace that has an [`Index`].
+pub(crate) trait HasIndex: PerNet {
+    /// The index.
+    fn index(&self) -> &Index;
+}
+
+/// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep.
+///
+/// The kernel answers ARP for an address, and takes it for a sender address of its own, while the FIB has a
+/// local route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
+/// So the index never lags the FIB:
+///
+/// - An address enters the index before the route is made: [`Self::up`] has the highest priority.
+/// - It leaves the index after the route is removed: [`Self::down`] has the lowest.
+/// - The entry cannot fail for want of memory, for a notifier cannot refuse an address: [`Self::validator`],
+///   which can, runs earlier under the same hold of the RTNL and allocates it.
+///
+/// (The kernel's own hash of addresses, which `__ip_dev_find` reads, is no substitute: it loses an address
+/// before the FIB loses the route.)
+#[pin_data(PinnedDrop)]
+pub(crate) struct Notifiers<T: HasIndex> {
+    #[pin]
+    validator: Opaque<bindings::notifier_block>,
+    #[pin]
+    up: Opaque<bindings::notifier_block>,
+    #[pin]
+    down: Opaque<bindings::notifier_block>,
+    _state: PhantomData<fn() -> T>,
+}
+
+// SAFETY: The blocks are the kernel's while they are registered; nothing here touches them.
+unsafe impl<T: HasIndex> Send for Notifiers<T> {}
+// SAFETY: As above.
+unsafe impl<T: HasIndex> Sync for Notifiers<T> {}
+
+type Call = unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int;
+
+/// A notifier block that is not registered.
+fn block(call: Call, priority: c_int) -> impl PinInit<Opaque<bindings::notifier_block>> {
+    Opaque::ffi_init(move |block: *mut bindings::notifier_block| {
+        let init = bindings::notifier_block {
+            notifier_call: Some(call),
+            priority,
+            ..Default::default()
+        };
+        // SAFETY: `block` is valid for writing.
+        unsafe { block.write(init) };
+    })
+}
+
+impl<T: HasIndex> Notifiers<T> {
+    /// Registers.
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            validator <- block(Self::validator, 0),
+            up <- block(Self::up, c_int::MAX),
+            down <- block(Self::down, c_int::MIN),
+            _state: PhantomData,
+        }? Error)
+        .pin_chain(|this| {
+            // SAFETY: The blocks are initialised, pinned, and unregistered before they go. What is registered
+            // here cannot be refused: the chains' own only error is a block that is on them already.
+            unsafe {
+                to_result(bindings::register_inetaddr_validator_notifier(this.validator.get()))?;
+                to_result(bindings::register_inetaddr_notifier(this.up.get()))?;
+                to_result(bindings::register_inetaddr_notifier(this.down.get()))
+            }
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the chain of validators only: under the RTNL, with an `in_validator_info`.
+    unsafe extern "C" fn validator(
+        _: *mut bindings::notifier_block,
+        event: c_ulong,
+        info: *mut c_void,
+    ) -> c_int {
+        if event as u32 != bindings::netdev_cmd_NETDEV_UP {
+            return bindings::NOTIFY_DONE as c_int;
+        }
+        let info: *const bindings::in_validator_info = info.cast_const().cast();
+        // SAFETY: The chain gives a valid description with the live IPv4 state of a device.
+        let dev = unsafe { NetDevice::from_raw((*(*info).ivi_dev).dev) };
+        // SAFETY: The chain is called under the RTNL.
+        let mut rtnl = unsafe { Rtnl::assume_held() };
+        notifier_from_result(T::of(dev.net()).index().prepare(&mut rtnl))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
+    unsafe extern "C" fn up(_: *mut bindings::notifier_block, event: c_ulong, ifa: *mut c_void) -> c_int {
+        if event as u32 == bindings::netdev_cmd_NETDEV_UP {
+            // SAFETY: The chain gives a live address and is called under the RTNL.
+            let (ifa, mut rtnl) = unsafe {
+                (InIfaddr::from_raw(ifa.cast_const().cast()), Rtnl::assume_held())
+            };
+            T::of(ifa.device().net()).index().add(ifa, &mut rtnl);
+        }
+        bindings::NOTIFY_DONE as c_int
+    }
+
+    /// # Safety
+    ///
+    /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
+    unsafe extern "C" fn down(_: *mut bindings::notifier_block, event: c_ulong, ifa: *mut c_void) -> c_int {
+        if event as u32 == bindings::netdev_cmd_NETDEV_DOWN {
+            // SAFETY: The chain gives a live address and is called under the RTNL.
+            let (ifa, mut rtnl) = unsafe {
+                (InIfaddr::from_raw(ifa.cast_const().cast()), Rtnl::assume_held())
+            };
+            T::of(ifa.device().net()).index().remove(ifa, &mut rtnl);
+        }
+        bindings::NOTIFY_DONE as c_int
+    }
+}
+
+#[pinned_drop]
+impl<T: HasIndex> PinnedDrop for Notifiers<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by `register`.
+        unsafe {
+            bindings::unregister_inetaddr_notifier(self.down.get());
+            bindings::unregister_inetaddr_notifier(self.up.get());
+            bindings::unregister_inetaddr_validator_notifier(self.validator.get());
+        }
+    }
+}

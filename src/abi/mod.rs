@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers of the C interfaces that the kernel crate lacks. All unsafe code of the module is here.
+
+pub(crate) mod ftrace;
+pub(crate) mod inetaddr;
+pub(crate) mod net;
+pub(crate) mod netdevice;
+pub(crate) mod netfilter;
+pub(crate) mod rcu_hash;
+pub(crate) mod rtnl;
+pub(crate) mod sysctl;
+
+/// What bindgen makes of `bindings.h` and of the helpers.
+#[allow(
+    clippy::all,
+    dead_code,
+    improper_ctypes,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn
+)]
+mod bindings {
+    type __kernel_size_t = usize;
+    type __kernel_ssize_t = isize;
+    type __kernel_ptrdiff_t = isize;
+
+    include!(env!("ARP_HIDDEN_BINDINGS"));
+}

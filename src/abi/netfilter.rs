@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Netfilter hooks on ARP.
+//!
+//! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
+
+use super::{
+    bindings,
+    net::Net,
+    netdevice::NetDevice,
+    rtnl::{Rtnl, RtnlCell}, //
+};
+use core::{marker::PhantomData, slice};
+use kernel::{
+    error::to_result,
+    ffi::{c_int, c_uint, c_void},
+    prelude::*,
+    types::Opaque, //
+};
+
+/// Where on ARP's way a hook sits.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// Frames for this host, before `arp_process` (NF_ARP_IN); after all other hooks.
+    InLast,
+    /// Frames that the kernel's ARP sends (NF_ARP_OUT); before all other hooks.
+    OutFirst,
+}
+
+/// What becomes of a frame.
+pub(crate) enum Verdict {
+    /// It goes on (NF_ACCEPT).
+    Accept,
+    /// It goes no further (NF_DROP).
+    Drop,
+}
+
+/// A hook.
+pub(crate) trait ArpHook: 'static {
+    /// Where it sits.
+    const PLACE: Place;
+
+    /// Called for each frame, in softirq or process context, under RCU. `dev` is the device that received or
+    /// will send it.
+    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict;
+}
+
+/// An ARP frame on its way (`struct sk_buff`), with its ARP header linear.
+///
+/// # Invariants
+///
+/// It is valid, and nobody else changes it, for as long as a reference to it lives.
+#[repr(transparent)]
+pub(crate) struct Frame(Opaque<bindings::sk_buff>);
+
+impl Frame {
+    /// The ARP packet, as far as it is linear.
+    pub(crate) fn packet(&self) -> &[u8] {
+        let (at, len) = self.linear();
+        // SAFETY: `linear` gives a part of the live buffer, which nobody changes.
+        unsafe { slice::from_raw_parts(at, len) }
+    }
+
+    /// The ARP packet for writing; an error if there is no memory for a copy of our own.
+    pub(crate) fn packet_mut(&mut self) -> Result<&mut [u8]> {
+        let (_, len) = self.linear();
+        // SAFETY: The frame is valid, and no pointer into it is held.
+        let offset = unsafe { bindings::skb_network_offset(self.0.get()) };
+        let end = c_uint::try_from(offset).unwrap_or(0) + len as c_uint;
+        // SAFETY: As above; `end` is not beyond the linear part.
+        to_result(unsafe { bindings::skb_ensure_writable(self.0.get(), end) })?;
+        let (at, len) = self.linear();
+        // SAFETY: As in `packet`; the buffer is ours alone now.
+        Ok(unsafe { slice::from_raw_parts_mut(at, len) })
+    }
+
+    /// Whether it came to the device's own hardware address (PACKET_HOST).
+    pub(crate) fn is_unicast(&self) -> bool {
+        // SAFETY: The frame is valid.
+        u32::from(unsafe { bindings::skb_pkt_type(self.0.get()) }) == bindings::PACKET_HOST
+    }
+
+    fn linear(&self) -> (*mut u8, usize) {
+        // SAFETY: The frame is valid.
+        let (at, offset, headlen) = unsafe {
+            (
+                bindings::arp_hdr(self.0.get()),
+                bindings::skb_network_offset(self.0.get()),
+                bindings::skb_headlen(self.0.get()),
+            )
+        };
+        // Received frames begin with the ARP header, those that are sent with the link layer's.
+        let len = i64::from(headlen) - i64::from(offset);
+        (at.cast(), usize::try_from(len).unwrap_or(0))
+    }
+}
+
+/// A hook that can be registered in one namespace.
+///
+/// # Invariants
+///
+/// While `registered`, `ops` is registered and not changed.
+#[pin_data]
+pub(crate) struct Hook<T: ArpHook> {
+    #[pin]
+    ops: Opaque<bindings::nf_hook_ops>,
+    registered: RtnlCell<bool>,
+    _user: PhantomData<fn() -> T>,
+}
+
+// SAFETY: The operations are the kernel's while they are registered; nothing here touches them.
+unsafe impl<T: ArpHook> Send for Hook<T> {}
+// SAFETY: As above.
+unsafe impl<T: ArpHook> Sync for Hook<T> {}
+
+impl<T: ArpHook> Hook<T> {
+    /// A hook that is not registered.
+    ///
+    /// It must be kept for a grace period after it was unregistered: lists of hooks (`nft list hooks`) are
+    /// read under RCU.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            ops <- Opaque::ffi_init(|ops: *mut bindings::nf_hook_ops| {
+                let (hooknum, priority) = match T::PLACE {
+                    Place::InLast => (bindings::NF_ARP_IN, c_int::MAX),
+                    Place::OutFirst => (bindings::NF_ARP_OUT, c_int::MIN),
+                };
+                let init = bindings::nf_hook_ops {
+                    hook: Some(Self::call),
+                    pf: bindings::NFPROTO_ARP as u8,
+                    hooknum,
+                    priority,
+                    ..Default::default()
+                };
+                // SAFETY: `ops` is valid for writing.
+                unsafe { ops.write(init) };
+            }),
+            registered: RtnlCell::new(false),
+            _user: PhantomData,
+        })
+    }
+
+    /// Registers it in a namespace. Sleeps. Nothing to do if it is registered.
+    pub(crate) fn register(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
+        let registered = self.registered.get_mut(rtnl);
+        if !*registered {
+            // SAFETY: The operations are initialised and pinned, and not registered.
+            to_result(unsafe { bindings::nf_register_net_hook(net.as_ptr(), self.ops.get()) })?;
+            *registered = true;
+        }
+        Ok(())
+    }
+
+    /// Takes it out of its namespace. Sleeps. Calls that have begun may outlast this, by a grace period at
+    /// the most. Nothing to do if it is not registered.
+    pub(crate) fn unregister(&self, net: &Net, rtnl: &mut Rtnl) {
+        let registered = self.registered.get_mut(rtnl);
+        if *registered {
+            // SAFETY: The operations are registered.
+            unsafe { bindings::nf_unregister_net_hook(net.as_ptr(), self.ops.get()) };
+            *registered = false;
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by netfilter only, at the place of `T::PLACE`.
+    unsafe extern "C" fn call(
+        _: *mut c_void,
+        skb: *mut bindings::sk_buff,
+        state: *const bindings::nf_hook_state,
+    ) -> c_uint {
+        // SAFETY: Netfilter gives a valid state, with the device of the direction.
+        let (net, dev) = unsafe {
+            let dev = match T::PLACE {
+                Place::InLast => (*state).in_,
+                Place::OutFirst => (*state).out,
+            };
+            (Net::from_raw((*state).net), NetDevice::from_raw(dev))
+        };
+        // SAFETY: Netfilter gives a valid frame and lets the hook change it.
+        match T::frame(net, dev, unsafe { &mut *skb.cast::<Frame>() }) {
+            Verdict::Accept => bindings::NF_ACCEPT,
+            Verdict::Drop => bindings::NF_DROP,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hash table with several values a key, read under RCU and written under the RTNL.
+//!
+//! Unlike the kernel's rhashtable and XArray, an insertion cannot fail once its entry is allocated, which
+//! may be long before the key is known: the state that a notifier keeps must not lag for want of memory.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use super::rtnl::{Rtnl, RtnlCell};
+use core::{
+    iter,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::rcu,
+    types::Opaque, //
+};
+
+const INITIAL_BITS: u32 = 4;
+/// The entries that a bucket has on average before the table grows, by a factor of four.
+const LOAD: usize = 2;
+
+#[repr(C)]
+struct Node<V> {
+    /// First, so that a pointer to it is one to the node.
+    rcu: Opaque<bindings::callback_head>,
+    key: u32,
+    /// The next node of the bucket, one link for each of the two tables that exist while one replaces the
+    /// other.
+    next: [AtomicPtr<Node<V>>; 2],
+    value: V,
+}
+
+/// Room for a value that is to be inserted.
+pub(crate) struct Vacant<V>(KBox<MaybeUninit<Node<V>>>);
+
+// SAFETY: There is nothing in it.
+unsafe impl<V> Send for Vacant<V> {}
+
+impl<V> Vacant<V> {
+    /// Allocates the room. Sleeps.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(KBox::new_uninit(GFP_KERNEL)?))
+    }
+}
+
+struct Table<V> {
+    /// Which of a node's links this table uses.
+    link: usize,
+    bits: u32,
+    /// `1 << bits` lists.
+    buckets: KVec<AtomicPtr<Node<V>>>,
+}
+
+impl<V> Table<V> {
+    fn new(bits: u32, link: usize) -> Result<KBox<Self>> {
+        let len = 1usize << bits;
+        let mut buckets = KVec::with_capacity(len, GFP_KERNEL | __GFP_NOWARN)?;
+        for _ in 0..len {
+            buckets.push_within_capacity(AtomicPtr::new(ptr::null_mut()))?;
+        }
+        Ok(KBox::new(
+            Self {
+                link,
+                bits,
+                buckets,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    fn bucket(&self, key: u32) -> &AtomicPtr<Node<V>> {
+        // The golden ratio, as `hash_32` of include/linux/hash.h; the high bits are the good ones.
+        let hash = key.wrapping_mul(0x61C8_8647) >> (u32::BITS - self.bits);
+        &self.buckets[hash as usize]
+    }
+}
+
+/// The hash table: `u32` keys, any number of values each.
+///
+/// A value that is removed is dropped after a grace period, in softirq context: its `Drop` may not sleep.
+/// The module that has such tables waits with [`Barrier`] before its code goes.
+///
+/// # Invariants
+///
+/// - `table` is a [`Table`] made by [`KBox::into_raw`]. The lists of its buckets hold the `len` nodes of the
+///   map, each made by [`KBox::into_raw`], each in the bucket of its key, linked by `next[table.link]`.
+/// - Writers hold the RTNL. A table that was replaced is freed after a grace period, and before the next
+///   replacement; a node that was unlinked is freed after a grace period.
+pub(crate) struct RcuHash<V: Send + Sync + 'static> {
+    table: AtomicPtr<Table<V>>,
+    len: RtnlCell<usize>,
+    _owns: PhantomData<V>,
+}
+
+impl<V: Send + Sync + 'static> RcuHash<V> {
+    /// Makes an empty table. Sleeps.
+    pub(crate) fn new() -> Result<Self> {
+        // INVARIANT: No nodes, empty lists.
+        Ok(Self {
+            table: AtomicPtr::new(KBox::into_raw(Table::new(INITIAL_BITS, 0)?)),
+            len: RtnlCell::new(0),
+            _owns: PhantomData,
+        })
+    }
+
+    /// The values of `key`, the newest first.
+    pub(crate) fn get<'a>(&'a self, key: u32, _: &'a rcu::Guard) -> impl Iterator<Item = &'a V> {
+        // SAFETY: By the type invariants `table` is valid, and it is freed a grace period after it was
+        // replaced only, which the guard holds off.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        // SAFETY: As above for the nodes.
+        unsafe { Self::list(table, table.bucket(key)) }
+            .filter(move |node| node.key == key)
+            .map(|node| &node.value)
+    }
+
+    /// All values, in no order.
+    pub(crate) fn iter<'a>(&'a self, _: &'a Rtnl) -> impl Iterator<Item = &'a V> {
+        // SAFETY: By the type invariants `table` is valid; it and the nodes are changed under the RTNL only,
+        // of which the caller has the only evidence.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        table
+            .buckets
+            .iter()
+            // SAFETY: As above.
+            .flat_map(move |bucket| unsafe { Self::list(table, bucket) })
+            .map(|node| &node.value)
+    }
+
+    /// Inserts a value. Makes the table larger when there is memory for it. Sleeps.
+    pub(crate) fn insert(&self, vacant: Vacant<V>, key: u32, value: V, rtnl: &mut Rtnl) {
+        // SAFETY: As in `iter`.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        let bucket = table.bucket(key);
+        let mut next = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
+        *next[table.link].get_mut() = bucket.load(Ordering::Relaxed);
+        let node = KBox::write(
+            vacant.0,
+            Node {
+                rcu: Opaque::uninit(),
+                key,
+                next,
+                value,
+            },
+        );
+        // Release: a reader that finds the node finds it initialised.
+        bucket.store(KBox::into_raw(node), Ordering::Release);
+        let len = self.len.get_mut(rtnl);
+        *len += 1;
+        if *len > LOAD << table.bits && table.bits + 2 < u32::BITS {
+            if let Ok(larger) = Table::new(table.bits + 2, 1 - table.link) {
+                self.replace(larger, rtnl);
+            }
+        }
+    }
+
+    /// Moves all nodes to `larger`. Readers use the old table and the old links until they see the new one.
+    fn replace(&self, larger: KBox<Table<V>>, _: &mut Rtnl) {
+        // SAFETY: As in `iter`.
+        let old = unsafe { &*self.table.load(Ordering::Acquire) };
+        for bucket in &old.buckets {
+            // SAFETY: As in `iter`; the list is walked by the old links, and the new ones are changed, which
+            // no reader follows since the grace period that ended the previous replacement.
+            for node in unsafe { Self::list(old, bucket) } {
+                let head = larger.bucket(node.key);
+                node.next[larger.link].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+                head.store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed);
+            }
+        }
+        let old = self.table.swap(KBox::into_raw(larger), Ordering::Release);
+        // SAFETY: No requirements but a context that may sleep.
+        unsafe { bindings::synchronize_rcu_expedited() };
+        // SAFETY: Made by `KBox::into_raw`, and no reader has it any more.
+        drop(unsafe { KBox::from_raw(old) });
+    }
+
+    /// Removes the values of `key` for which `which` holds; says how many there were.
+    pub(crate) fn remove(&self, key: u32, which: impl Fn(&V) -> bool, rtnl: &mut Rtnl) -> usize {
+        // SAFETY: As in `iter`.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        self.unlink(table, table.bucket(key), |node| node.key == key && which(&node.value), rtnl)
+    }
+
+    /// Removes all values.
+    pub(crate) fn clear(&self, rtnl: &mut Rtnl) {
+        // SAFETY: As in `iter`.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        for bucket in &table.buckets {
+            self.unlink(table, bucket, |_| true, rtnl);
+        }
+    }
+
+    fn unlink(
+        &self,
+        table: &Table<V>,
+        bucket: &AtomicPtr<Node<V>>,
+        which: impl Fn(&Node<V>) -> bool,
+        rtnl: &mut Rtnl,
+    ) -> usize {
+        let mut link = bucket;
+        let mut removed = 0;
+        loop {
+            let node = link.load(Ordering::Relaxed);
+            if node.is_null() {
+                break;
+            }
+            // SAFETY: A node of the list is valid, and none is freed but by this function, under the RTNL.
+            let this = unsafe { &*node };
+            let next = &this.next[table.link];
+            if which(this) {
+                // Release: what follows was published to this thread only.
+                link.store(next.load(Ordering::Relaxed), Ordering::Release);
+                // SAFETY: The node is unlinked, so new readers do not find it; `rcu` is for this call.
+                unsafe { bindings::call_rcu(this.rcu.get(), Some(Self::free_node)) };
+                removed += 1;
+            } else {
+                link = next;
+            }
+        }
+        *self.len.get_mut(rtnl) -= removed;
+        removed
+    }
+
+    /// # Safety
+    ///
+    /// `rcu` must be the first field of a [`Node`] made by [`KBox::into_raw`] that nobody else uses.
+    unsafe extern "C" fn free_node(rcu: *mut bindings::callback_head) {
+        // SAFETY: As the caller promises; the field is the first of a `repr(C)` struct.
+        drop(unsafe { KBox::from_raw(rcu.cast::<Node<V>>()) });
+    }
+
+    /// The nodes of a bucket.
+    ///
+    /// # Safety
+    ///
+    /// The table and the nodes that the bucket links must be valid for `'a`, or for a reader until its RCU
+    /// read-side critical section ends, which `'a` does not outlive.
+    unsafe fn list<'a>(
+        table: &'a Table<V>,
+        bucket: &'a AtomicPtr<Node<V>>,
+    ) -> impl Iterator<Item = &'a Node<V>> {
+        let link = table.link;
+        // SAFETY: As the caller promises. Acquire pairs with the release of the insertion.
+        let load = move |at: &AtomicPtr<Node<V>>| unsafe { at.load(Ordering::Acquire).as_ref() };
+        iter::successors(load(bucket), move |node| load(&node.next[link]))
+    }
+}
+
+impl<V: Send + Sync + 'static> Drop for RcuHash<V> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; `&mut self` says that no reader and no writer is left.
+        let table = unsafe { KBox::from_raw(*self.table.get_mut()) };
+        for bucket in &table.buckets {
+            let mut node = bucket.load(Ordering::Relaxed);
+            while !node.is_null() {
+                // SAFETY: As above.
+                let owned = unsafe { KBox::from_raw(node) };
+                node = owned.next[table.link].load(Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Waits, when it is dropped, until every value removed from a table has been dropped too. Sleeps.
+pub(crate) struct Barrier;
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        rcu::rcu_barrier();
+    }
+}

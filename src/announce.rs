@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that this host sends: which sender address they carry (rows 11 to 15).
+
+use crate::{
+    abi::{
+        net::{Net, PerNet},
+        netdevice::NetDevice,
+        netfilter::{ArpHook, Frame, Place, Verdict}, //
+    },
+    arp::Layout,
+    namespace::Namespace,
+    policy, select, //
+};
+use core::net::Ipv4Addr;
+use kernel::sync::rcu;
+
+/// Before arptables and nft, which are to see what goes out.
+pub(crate) struct Announce;
+
+impl ArpHook for Announce {
+    const PLACE: Place = Place::OutFirst;
+
+    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict {
+        let layout = Layout::of(dev);
+        let Some(packet) = layout.read(frame.packet()) else {
+            return Verdict::Accept;
+        };
+        // What a bond sends out of a port is its ARP monitor's: the kernel solicits out of the bond.
+        if !policy::solicits(&packet) || dev.is_bond_port() {
+            return Verdict::Accept;
+        }
+        let rcu = rcu::read_lock();
+        let sip = Namespace::of(net).standing(net, packet.sip, dev, &rcu);
+        if !policy::withholds(sip) {
+            return Verdict::Accept;
+        }
+        let other = select::announceable(dev, Ipv4Addr::from_bits(packet.tip), &rcu);
+        match frame.packet_mut() {
+            Ok(bytes) => {
+                layout.write_sip(bytes, other.to_bits());
+                Verdict::Accept
+            }
+            // No memory for a frame of our own: better not asked than announced.
+            Err(_) => Verdict::Drop,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ARP packet (RFC 826), as far as a decision needs it.
+//!
+//! Pure: no kernel types, tested on the host. Addresses are in host byte order.
+
+/// Where the fixed header ends and the sender's hardware address begins.
+const HEADER_LEN: usize = 8;
+const OP: usize = 6;
+const OP_REQUEST: [u8; 2] = [0, 1];
+
+/// An ARP packet for IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Packet {
+    /// The operation is "request"; no other asks or announces as the kernel solicits.
+    pub(crate) is_request: bool,
+    /// Sender protocol address.
+    pub(crate) sip: u32,
+    /// Target protocol address.
+    pub(crate) tip: u32,
+}
+
+/// Where the addresses of a packet lie, by what the device is: the kernel takes a packet only if its hardware
+/// address length is the device's, and IP over IEEE 1394 (RFC 2734) has no target hardware address.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    sip: usize,
+    tip: usize,
+}
+
+impl Layout {
+    /// The layout on a device with hardware addresses of `addr_len` bytes.
+    pub(crate) fn new(addr_len: u8, has_target_hardware_address: bool) -> Layout {
+        let addr_len = usize::from(addr_len);
+        let sip = HEADER_LEN + addr_len;
+        let tha_len = if has_target_hardware_address { addr_len } else { 0 };
+        Layout {
+            sip,
+            tip: sip + 4 + tha_len,
+        }
+    }
+
+    /// Reads a packet; `None` if it is cut short.
+    pub(crate) fn read(self, bytes: &[u8]) -> Option<Packet> {
+        Some(Packet {
+            is_request: bytes.get(OP..OP + 2)? == OP_REQUEST,
+            sip: address(bytes, self.sip)?,
+            tip: address(bytes, self.tip)?,
+        })
+    }
+
+    /// Writes another sender protocol address. Does nothing to a packet that is cut short.
+    pub(crate) fn write_sip(self, bytes: &mut [u8], sip: u32) {
+        if let Some(field) = bytes.get_mut(self.sip..self.sip + 4) {
+            field.copy_from_slice(&sip.to_be_bytes());
+        }
+    }
+}
+
+fn address(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// who-has 10.0.0.100 tell 10.0.0.2, on Ethernet.
+    const REQUEST: [u8; 28] = [
+        0, 1, 8, 0, 6, 4, 0, 1, // Ethernet, IPv4, 6, 4, request
+        2, 0, 0, 0, 0, 2, 10, 0, 0, 2, // sender
+        0, 0, 0, 0, 0, 0, 10, 0, 0, 100, // target
+    ];
+
+    #[test]
+    fn reads_a_request() {
+        let packet = Layout::new(6, true).read(&REQUEST).unwrap();
+        assert!(packet.is_request);
+        assert_eq!((packet.sip, packet.tip), (0x0a00_0002, 0x0a00_0064));
+    }
+
+    #[test]
+    fn a_reply_is_no_request() {
+        let mut reply = REQUEST;
+        reply[7] = 2;
+        assert!(!Layout::new(6, true).read(&reply).unwrap().is_request);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        for len in 0..REQUEST.len() {
+            assert_eq!(Layout::new(6, true).read(&REQUEST[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn ieee1394_has_no_target_hardware_address() {
+        let mut packet = [0u8; 8 + 16 + 4 + 4];
+        packet[7] = 1;
+        packet[24..28].copy_from_slice(&[10, 0, 0, 2]);
+        packet[28..32].copy_from_slice(&[10, 0, 0, 100]);
+        let packet = Layout::new(16, false).read(&packet).unwrap();
+        assert_eq!((packet.sip, packet.tip), (0x0a00_0002, 0x0a00_0064));
+    }
+
+    #[test]
+    fn writes_the_sender_and_nothing_else() {
+        let mut packet = REQUEST;
+        Layout::new(6, true).write_sip(&mut packet, 0);
+        let mut expected = REQUEST;
+        expected[14..18].fill(0);
+        assert_eq!(packet, expected);
+        Layout::new(6, true).write_sip(&mut packet[..17], 1);
+        assert_eq!(packet, expected);
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `hidden` and `arp_invisible`: the flags of Linux 2.2 that keep a device's addresses out of ARP and out of
+//! the selection of sources, for hosts that share an address (LVS real servers, anycast).
+//!
+//! This file is what loading and unloading do, in order. The other files: [`policy`] decides, on facts;
+//! [`arp`] is the frame; [`hear`] and [`announce`] are the two netfilter hooks, [`select`] the redirected
+//! selection of sources; [`namespace`] holds the state and arms what it asks for; [`knobs`] are the files of
+//! the operator. [`abi`] wraps the kernel's C interfaces, and is the only place of unsafe code.
+
+#![deny(unsafe_code)]
+
+use kernel::prelude::*;
+
+#[allow(unsafe_code)]
+mod abi;
+mod announce;
+mod arp;
+mod hear;
+mod knobs;
+mod namespace;
+mod policy;
+mod select;
+
+use abi::{inetaddr, net, netdevice, rcu_hash};
+use namespace::{Devices, Namespace};
+
+module! {
+    type: ArpHidden,
+    name: "arp_hidden",
+    authors: ["The arp_hidden developers"],
+    description: "The hidden and arp_invisible flags of network interfaces",
+    license: "GPL",
+    params: {
+        source_selection: bool {
+            default: true,
+            description: "Keep hidden addresses out of the selection of source addresses (default 1); 0 leaves inet_select_addr alone",
+        },
+    },
+}
+
+/// What is registered with the kernel, in the order in which it goes when the module is unloaded.
+///
+/// First the devices: each is forgotten as if it left, so the flags cease to act, the hooks and the
+/// redirection go, and routes select their sources anew. Then what followed addresses and namespaces, whose
+/// end waits for a grace period. When nothing can free anything any more, the memory that was freed under RCU
+/// is waited for.
+#[pin_data]
+struct ArpHidden {
+    #[pin]
+    devices: netdevice::Notifier<Devices>,
+    #[pin]
+    addresses: inetaddr::Notifiers<Namespace>,
+    #[pin]
+    namespaces: net::Registration<Namespace>,
+    freed: rcu_hash::Barrier,
+}
+
+impl kernel::InPlaceModule for ArpHidden {
+    fn init(_: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _: { select::probe()? },
+            freed: rcu_hash::Barrier,
+            namespaces <- net::Registration::new(),
+            addresses <- inetaddr::Notifiers::register(),
+            devices <- netdevice::Notifier::register(),
+            _: {
+                namespace::loaded();
+                pr_info!(
+                    "loaded: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
+                    if select::wanted() { "on" } else { "off, by parameter" },
+                );
+            },
+        }? Error)
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that this host hears: which stay unanswered (rows 1 to 10).
+
+use crate::{
+    abi::{
+        net::{Net, PerNet},
+        netdevice::NetDevice,
+        netfilter::{ArpHook, Frame, Place, Verdict}, //
+    },
+    arp::Layout,
+    namespace::Namespace,
+    policy, //
+};
+use kernel::sync::rcu;
+
+/// After arptables and nft had their say, before `arp_process`.
+pub(crate) struct Hear;
+
+impl ArpHook for Hear {
+    const PLACE: Place = Place::InLast;
+
+    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict {
+        let Some(packet) = Layout::of(dev).read(frame.packet()) else {
+            return Verdict::Accept;
+        };
+        if !policy::asks(&packet) {
+            return Verdict::Accept;
+        }
+        let rcu = rcu::read_lock();
+        let tip = Namespace::of(net).standing(net, packet.tip, dev, &rcu);
+        if policy::silences(&packet, frame.is_unicast(), tip) {
+            Verdict::Drop
+        } else {
+            Verdict::Accept
+        }
+    }
+}
+
+impl Layout {
+    /// The layout of ARP packets on a device.
+    pub(crate) fn of(dev: &NetDevice) -> Self {
+        Self::new(dev.addr_len(), dev.arp_has_target_hardware_address())
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Static inlines and macros of the kernel as functions that Rust can call: one call each, no branch and no
+ * decision. Named as the kernel's own rust/helpers/ names them, so that a helper can go when the kernel
+ * brings it.
+ */
+#include "../abi/bindings.h"
+
+struct net *rust_helper_dev_net(const struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+void *rust_helper_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+int rust_helper_net_inherit_devconf(void)
+{
+	return net_inherit_devconf();
+}
+
+struct net *rust_helper_current_net_ns(void)
+{
+	return current->nsproxy->net_ns;
+}
+
+void rust_helper_rt_genid_bump_ipv4(struct net *net)
+{
+	rt_genid_bump_ipv4(net);
+}
+
+void rust_helper_dev_addr_genid_bump(struct net *net)
+{
+	atomic_inc(&net->ipv4.dev_addr_genid);
+}
+
+struct net_device *rust_helper_netdev_notifier_info_to_dev(const struct netdev_notifier_info *info)
+{
+	return netdev_notifier_info_to_dev(info);
+}
+
+struct net_device *rust_helper_first_net_device_rcu(struct net *net)
+{
+	return list_first_or_null_rcu(&net->dev_base_head, struct net_device, dev_list);
+}
+
+struct net_device *rust_helper_next_net_device_rcu(struct net_device *dev)
+{
+	return next_net_device_rcu(dev);
+}
+
+struct net_device *rust_helper_first_net_device(struct net *net)
+{
+	return first_net_device(net);
+}
+
+struct net_device *rust_helper_next_net_device(struct net_device *dev)
+{
+	return next_net_device(dev);
+}
+
+struct net_device *rust_helper_dev_get_by_index_rcu(struct net *net, int ifindex)
+{
+	return dev_get_by_index_rcu(net, ifindex);
+}
+
+struct in_device *rust_helper___in_dev_get_rcu(const struct net_device *dev)
+{
+	return __in_dev_get_rcu(dev);
+}
+
+struct in_device *rust_helper___in_dev_get_rtnl(const struct net_device *dev)
+{
+	return __in_dev_get_rtnl(dev);
+}
+
+bool rust_helper_in_dev_route_localnet(struct in_device *in_dev)
+{
+	return IN_DEV_ROUTE_LOCALNET(in_dev);
+}
+
+int rust_helper_l3mdev_master_ifindex_rcu(const struct net_device *dev)
+{
+	return l3mdev_master_ifindex_rcu(dev);
+}
+
+bool rust_helper_netif_is_bond_slave(const struct net_device *dev)
+{
+	return netif_is_bond_slave(dev);
+}
+
+int rust_helper_fib_lookup(struct net *net, struct flowi4 *flp, struct fib_result *res)
+{
+	return fib_lookup(net, flp, res, 0);
+}
+
+struct net_device *rust_helper_fib_res_dev(struct fib_result *res)
+{
+	return FIB_RES_DEV(*res);
+}
+
+struct arphdr *rust_helper_arp_hdr(const struct sk_buff *skb)
+{
+	return arp_hdr(skb);
+}
+
+int rust_helper_arp_hdr_len(const struct net_device *dev)
+{
+	return arp_hdr_len(dev);
+}
+
+u8 rust_helper_skb_pkt_type(const struct sk_buff *skb)
+{
+	return skb->pkt_type;
+}
+
+int rust_helper_skb_network_offset(const struct sk_buff *skb)
+{
+	return skb_network_offset(skb);
+}
+
+unsigned int rust_helper_skb_headlen(const struct sk_buff *skb)
+{
+	return skb_headlen(skb);
+}
+
+bool rust_helper_rtnl_trylock(void)
+{
+	return rtnl_trylock();
+}
+
+int rust_helper_restart_syscall(void)
+{
+	return restart_syscall();
+}
+
+bool rust_helper_within_this_module(unsigned long addr)
+{
+	return within_module(addr, THIS_MODULE);
+}
+
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+unsigned long rust_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs, unsigned int n)
+{
+	return ftrace_regs_get_argument(fregs, n);
+}
+
+void rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
+{
+	ftrace_regs_set_instruction_pointer(fregs, ip);
+}
+#endif

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of a network namespace: its flags, and what is armed because of them.
+//!
+//! A namespace that conceals nothing has the files of the knobs and nothing else: no hook, no index, no
+//! notice of its packets.
+//!
+//! All that is written here is written under the RTNL. Packets read the flags, the devices and the index under
+//! RCU, without a lock.
+
+use crate::{
+    abi::{
+        inetaddr::{HasIndex, Index},
+        net::{self, Id, Net, PerNet},
+        netdevice::{Event, NetDevice, Notify},
+        netfilter::Hook,
+        rcu_hash::{RcuHash, Vacant},
+        rtnl::{self, Rtnl, RtnlCell},
+        sysctl::Files, //
+    },
+    announce::Announce,
+    hear::Hear,
+    knobs::{self, Knob, Target, Values},
+    policy::{Flags, Standing},
+    select, //
+};
+use core::net::Ipv4Addr;
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        rcu, Arc, //
+    }, //
+};
+
+/// What is known of a device, from its registration in the namespace until it leaves.
+struct Device {
+    ifindex: i32,
+    values: Values,
+    /// Which knobs were written by hand: `default` does not reach them any more.
+    by_hand: [Atomic<bool>; 2],
+    /// The files and the name that they stand under.
+    files: RtnlCell<Option<(CString, Files)>>,
+}
+
+impl Device {
+    fn by_hand(&self, knob: Knob) -> &Atomic<bool> {
+        &self.by_hand[knob as usize]
+    }
+}
+
+/// The state of a namespace.
+#[pin_data]
+pub(crate) struct Namespace {
+    all: Values,
+    default: Values,
+    devices: RcuHash<Arc<Device>>,
+    /// The configured addresses, while something is concealed.
+    index: Index,
+    #[pin]
+    hear: Hook<Hear>,
+    #[pin]
+    announce: Hook<Announce>,
+    /// A device is hidden: sources are to be selected around it.
+    hiding: Atomic<bool>,
+    files: RtnlCell<Option<[Files; 2]>>,
+}
+
+/// A write to a knob.
+struct Change {
+    knob: Knob,
+    target: Target,
+    value: i32,
+}
+
+impl Change {
+    /// Whether it changes the device's value.
+    fn reaches(&self, device: &Device) -> bool {
+        match self.target {
+            Target::All => false,
+            Target::Default => !device.by_hand(self.knob).load(Relaxed),
+            Target::Device(ifindex) => ifindex == device.ifindex,
+        }
+    }
+}
+
+/// What a namespace's flags ask for.
+#[derive(Clone, Copy, Default)]
+struct Demand {
+    /// A device is concealed: ARP is to be looked at.
+    conceal: bool,
+    /// The number of hidden devices: sources are to be selected around them.
+    hidden: usize,
+}
+
+impl Demand {
+    fn add(self, flags: Flags) -> Self {
+        Self {
+            conceal: self.conceal || flags.conceal(),
+            hidden: self.hidden + usize::from(flags.hide()),
+        }
+    }
+}
+
+impl Namespace {
+    /// The flags in force on a device: none on one that is not known (any more).
+    pub(crate) fn flags(&self, dev: &NetDevice, rcu: &rcu::Guard) -> Flags {
+        self.devices
+            .get(dev.ifindex() as u32, rcu)
+            .next()
+            .map_or(Flags::default(), |device| device.values.flags().enabled_by(self.all.flags()))
+    }
+
+    /// Whether any device is hidden. In any context.
+    pub(crate) fn hides(&self) -> bool {
+        self.hiding.load(Relaxed)
+    }
+
+    /// How `addr` stands for `here`, the device that hears or sends an ARP packet with it.
+    ///
+    /// The owners are the devices of the l3 domain that have the address configured. Where none has, it is
+    /// the device of the local route to it, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
+    pub(crate) fn standing(&self, net: &Net, addr: u32, here: &NetDevice, rcu: &rcu::Guard) -> Standing {
+        let addr = Ipv4Addr::from_bits(addr);
+        let domain = here.l3_domain(rcu);
+        let fact = |owner: &NetDevice| (self.flags(owner, rcu), owner.ifindex() == here.ifindex());
+        let configured = self.index.get(addr, rcu).map(|ifa| ifa.device());
+        let of_domain = configured.filter(|owner| owner.l3_domain(rcu) == domain);
+        match Standing::of(of_domain.map(fact)) {
+            Standing::NotOurs => Standing::of(net.local_route(addr, here, rcu).into_iter().map(fact)),
+            standing => standing,
+        }
+    }
+
+    fn device(&self, ifindex: i32) -> Option<Arc<Device>> {
+        self.devices.get(ifindex as u32, &rcu::read_lock()).next().cloned()
+    }
+
+    /// Reads a knob.
+    pub(crate) fn read(&self, knob: Knob, target: Target) -> i32 {
+        match target {
+            Target::All => self.all.get(knob),
+            Target::Default => self.default.get(knob),
+            Target::Device(ifindex) => self.device(ifindex).map_or(0, |device| device.values.get(knob)),
+        }
+    }
+
+    /// Writes a knob. After an error nothing has changed.
+    pub(crate) fn write(
+        &self,
+        net: &Net,
+        knob: Knob,
+        target: Target,
+        value: i32,
+        rtnl: &mut Rtnl,
+    ) -> Result {
+        let change = Change { knob, target, value };
+        let before = self.demand(None, rtnl);
+        let after = self.demand(Some(&change), rtnl);
+        // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
+        self.arm(net, after, rtnl).inspect_err(|_| self.disarm(net, before, rtnl))?;
+        match target {
+            Target::All => self.all.set(knob, value),
+            Target::Default => self.default.set(knob, value),
+            Target::Device(_) => {}
+        }
+        for device in self.devices.iter(rtnl).filter(|device| change.reaches(device)) {
+            device.values.set(knob, value);
+            if target != Target::Default {
+                device.by_hand(knob).store(true, Relaxed);
+            }
+        }
+        self.disarm(net, after, rtnl);
+        if before.hidden != after.hidden {
+            net.reselect_sources(rtnl);
+        }
+        Ok(())
+    }
+
+    /// What the flags ask for, as they are or as they would be after `change`. Linear in the devices.
+    fn demand(&self, change: Option<&Change>, rtnl: &Rtnl) -> Demand {
+        let changed = |mut flags: Flags, change: Option<&Change>| {
+            match change {
+                Some(Change { knob: Knob::Hidden, value, .. }) => flags.hidden = *value,
+                Some(Change { knob: Knob::ArpInvisible, value, .. }) => flags.arp_invisible = *value,
+                None => {}
+            }
+            flags
+        };
+        let all = changed(self.all.flags(), change.filter(|change| change.target == Target::All));
+        self.devices
+            .iter(rtnl)
+            .map(|device| changed(device.values.flags(), change.filter(|change| change.reaches(device))))
+            .fold(Demand::default(), |demand, flags| demand.add(flags.enabled_by(all)))
+    }
+
+    /// Arms what `demand` asks for and is not armed. After an error, [`Self::disarm`] takes back the rest.
+    fn arm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) -> Result {
+        if demand.conceal {
+            // The index first: the hooks rely on it.
+            self.index.activate(net, rtnl)?;
+            self.hear.register(net, rtnl)?;
+            self.announce.register(net, rtnl)?;
+        }
+        if demand.hidden != 0 && !self.hides() && select::wanted() {
+            select::arm(rtnl)?;
+            self.hiding.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Disarms what is armed and `demand` does not ask for.
+    fn disarm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) {
+        if demand.hidden == 0 && self.hides() {
+            self.hiding.store(false, Relaxed);
+            select::disarm(rtnl);
+        }
+        if !demand.conceal {
+            self.hear.unregister(net, rtnl);
+            self.announce.unregister(net, rtnl);
+            self.index.deactivate(rtnl);
+        }
+    }
+
+    /// A device has come: it takes the values of `default`.
+    fn add(&self, net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
+        let ifindex = dev.ifindex();
+        if dev.in_device_rtnl(rtnl).is_none() || self.device(ifindex).is_some() {
+            return Ok(());
+        }
+        let values = self.default.flags();
+        let before = self.demand(None, rtnl);
+        self.arm(net, before.add(values.enabled_by(self.all.flags())), rtnl)
+            .and_then(|()| {
+                let device = Arc::new(
+                    Device {
+                        ifindex,
+                        values: Values::new(values),
+                        by_hand: [Atomic::new(false), Atomic::new(false)],
+                        files: RtnlCell::new(None),
+                    },
+                    GFP_KERNEL,
+                )?;
+                self.devices.insert(Vacant::new()?, ifindex as u32, device, rtnl);
+                self.name(net, dev, rtnl).inspect_err(|_| self.forget(ifindex, rtnl))
+            })
+            .inspect_err(|_| self.disarm(net, before, rtnl))
+    }
+
+    /// A device goes.
+    fn remove(&self, net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) {
+        let before = self.demand(None, rtnl);
+        self.forget(dev.ifindex(), rtnl);
+        let after = self.demand(None, rtnl);
+        self.disarm(net, after, rtnl);
+        // A device that goes has lost its addresses, and the kernel has selected anew. One that stays goes
+        // for us only, because the module does.
+        if before.hidden != after.hidden && dev.in_device_rtnl(rtnl).is_some() {
+            net.reselect_sources(rtnl);
+        }
+    }
+
+    fn forget(&self, ifindex: i32, rtnl: &mut Rtnl) {
+        if let Some(device) = self.device(ifindex) {
+            // Here and not when the last reference goes: that may be in a context that cannot sleep.
+            *device.files.get_mut(rtnl) = None;
+            self.devices.remove(ifindex as u32, |_| true, rtnl);
+        }
+    }
+
+    /// Makes the files of a device stand under its name.
+    fn name(&self, net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
+        let Some(device) = self.device(dev.ifindex()) else {
+            return Ok(());
+        };
+        let name = CString::try_from(dev.name(rtnl))?;
+        let files = device.files.get_mut(rtnl);
+        if !files.as_ref().is_some_and(|(old, _)| **old == *name) {
+            let new = knobs::files(net, &name, Target::Device(dev.ifindex()))?;
+            *files = Some((name, new));
+        }
+        Ok(())
+    }
+}
+
+/// Set when the module has come to know all that existed before it.
+static LOADED: Atomic<bool> = Atomic::new(false);
+
+/// Says that the module has come to know all that existed before it.
+pub(crate) fn loaded() {
+    LOADED.store(true, Relaxed);
+}
+
+impl PerNet for Namespace {
+    fn id() -> &'static Id<Self> {
+        static ID: Id<Namespace> = Id::new();
+        &ID
+    }
+
+    fn init(net: &Net) -> impl PinInit<Self, Error> {
+        // Row 24; before the module is loaded, no namespace has anything to inherit.
+        let (all, default) = match net::inherited_devconf() {
+            Some(from) if LOADED.load(Relaxed) => {
+                let from = Namespace::of(from);
+                (from.all.flags(), from.default.flags())
+            }
+            _ => (Flags::default(), Flags::default()),
+        };
+        try_pin_init!(Self {
+            all: Values::new(all),
+            default: Values::new(default),
+            devices: RcuHash::new()?,
+            index: Index::new()?,
+            hear <- Hook::new(),
+            announce <- Hook::new(),
+            hiding: Atomic::new(false),
+            files: RtnlCell::new(Some([
+                knobs::files(net, c"all", Target::All)?,
+                knobs::files(net, c"default", Target::Default)?,
+            ])),
+        }? Error)
+    }
+
+    fn pre_exit(&self, net: &Net) {
+        let mut rtnl = rtnl::lock();
+        // The files first: who still has one open could arm again.
+        *self.files.get_mut(&mut rtnl) = None;
+        self.disarm(net, Demand::default(), &mut rtnl);
+    }
+}
+
+impl HasIndex for Namespace {
+    fn index(&self) -> &Index {
+        &self.index
+    }
+}
+
+/// Follows the devices of all namespaces.
+pub(crate) struct Devices;
+
+impl Notify for Devices {
+    fn event(event: Event, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
+        let net = dev.net();
+        let namespace = Namespace::of(net);
+        match event {
+            Event::Register => namespace.add(net, dev, rtnl),
+            Event::Unregister => {
+                namespace.remove(net, dev, rtnl);
+                Ok(())
+            }
+            Event::ChangeName => namespace.name(net, dev, rtnl),
+            // Below 68 bytes the device's IPv4 state goes, with the kernel's own knobs; above, it comes anew.
+            Event::ChangeMtu if dev.in_device_rtnl(rtnl).is_some() => namespace.add(net, dev, rtnl),
+            Event::ChangeMtu => {
+                namespace.remove(net, dev, rtnl);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is answered and what is announced: the decisions of `Documentation/semantics.md`, as pure functions
+//! of facts.
+//!
+//! Nothing here knows the kernel: the hooks gather the facts, ask, and carry out the verdict. The unit tests
+//! name the rows of the semantics; they run on the host.
+
+use crate::arp::Packet;
+
+/// What is in force on a device: its own flags, each of them void unless `conf/all` has the same flag set.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Flags {
+    /// `hidden`: 0, 1, or 2, which leaves unicast requests unanswered too.
+    pub(crate) hidden: i32,
+    /// `arp_invisible`: 0 or 1.
+    pub(crate) arp_invisible: i32,
+}
+
+impl Flags {
+    /// The flags in force on a device that has `self` set while `conf/all` has `all`.
+    ///
+    /// AND, unlike `arp_ignore` (max) and `arp_filter` (or): the value is the device's, `all` enables it.
+    pub(crate) fn enabled_by(self, all: Flags) -> Flags {
+        Flags {
+            hidden: if all.hidden != 0 { self.hidden } else { 0 },
+            arp_invisible: if all.arp_invisible != 0 {
+                self.arp_invisible
+            } else {
+                0
+            },
+        }
+    }
+
+    /// Whether the device's addresses are kept out of ARP.
+    pub(crate) fn conceal(self) -> bool {
+        self.hidden != 0 || self.arp_invisible != 0
+    }
+
+    /// Whether the device's addresses are kept out of the selection of sources.
+    pub(crate) fn hide(self) -> bool {
+        self.hidden != 0
+    }
+
+    /// Whether even a unicast request for the device's addresses stays unanswered.
+    fn strict(self) -> bool {
+        self.hidden == 2
+    }
+}
+
+/// How an address stands in the l3 domain (VRF) of the device that hears or sends a frame, by its owners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// No device of the domain has it.
+    NotOurs,
+    /// A device that is not concealed has it: ARP goes on as if there were no flags.
+    Visible,
+    /// Every owner is concealed.
+    Concealed {
+        /// The device that hears or sends the frame is one of them.
+        here: bool,
+        /// Every owner asks for silence to unicast requests too.
+        strict: bool,
+    },
+}
+
+impl Standing {
+    /// The standing of an address whose owners in the domain are `owners`: for each its flags in force and
+    /// whether it is the device that hears or sends the frame.
+    ///
+    /// One visible owner makes the address visible: the one that keepalived adds to eth0 on the master,
+    /// beside the one on hidden lo that every node has.
+    pub(crate) fn of(owners: impl Iterator<Item = (Flags, bool)>) -> Standing {
+        let mut standing = Standing::NotOurs;
+        for (flags, is_here) in owners {
+            if !flags.conceal() {
+                return Standing::Visible;
+            }
+            let (here, strict) = match standing {
+                Standing::Concealed { here, strict } => (here, strict),
+                _ => (false, true),
+            };
+            standing = Standing::Concealed {
+                here: here || is_here,
+                strict: strict && flags.strict(),
+            };
+        }
+        standing
+    }
+}
+
+/// Whether a received packet needs a look at the owners of its tip: only a request that asks for an address
+/// does (row 9: replies and gratuitous ARP are untouched).
+pub(crate) fn asks(packet: &Packet) -> bool {
+    packet.is_request && packet.sip != packet.tip
+}
+
+/// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
+/// tip on the receiving device. Rows 1 to 6.
+pub(crate) fn silences(packet: &Packet, unicast: bool, tip: Standing) -> bool {
+    match tip {
+        // Rows 6 and 8: a visible device's, or not ours: the kernel decides.
+        Standing::Visible | Standing::NotOurs => false,
+        // Rows 3 and 5: the receiving device's own.
+        Standing::Concealed { here: true, .. } => false,
+        // Row 4: duplicate address detection, by whatever cast.
+        Standing::Concealed { .. } if packet.sip == 0 => true,
+        // Row 2: a neighbour that knows our hardware address already.
+        Standing::Concealed { strict, .. } if unicast => strict,
+        // Row 1.
+        Standing::Concealed { .. } => true,
+    }
+}
+
+/// Whether a packet that this host sends is a neighbour solicitation of its own, whose sip is looked at.
+/// Row 15 is all else: replies, gratuitous ARP and probes without a sender address.
+pub(crate) fn solicits(packet: &Packet) -> bool {
+    packet.is_request && packet.sip != 0 && packet.sip != packet.tip
+}
+
+/// Whether a neighbour solicitation may not carry its sip, given the sip's standing on the sending device.
+/// Rows 11, 12 and 14: the sender may be an owner itself.
+pub(crate) fn withholds(sip: Standing) -> bool {
+    matches!(sip, Standing::Concealed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFF: Flags = Flags { hidden: 0, arp_invisible: 0 };
+    const HIDDEN: Flags = Flags { hidden: 1, arp_invisible: 0 };
+    const STRICT: Flags = Flags { hidden: 2, arp_invisible: 0 };
+    const INVISIBLE: Flags = Flags { hidden: 0, arp_invisible: 1 };
+
+    const REQUEST: Packet = Packet { is_request: true, sip: 0x0a00_0002, tip: 0x0a00_0064 };
+    const DAD: Packet = Packet { sip: 0, ..REQUEST };
+    const GRATUITOUS: Packet = Packet { sip: REQUEST.tip, ..REQUEST };
+    const REPLY: Packet = Packet { is_request: false, ..REQUEST };
+
+    const BROADCAST: bool = false;
+    const UNICAST: bool = true;
+    const ELSEWHERE: bool = false;
+    const HERE: bool = true;
+
+    fn silent(packet: Packet, unicast: bool, owners: &[(Flags, bool)]) -> bool {
+        asks(&packet) && silences(&packet, unicast, Standing::of(owners.iter().copied()))
+    }
+
+    fn withheld(packet: Packet, owners: &[(Flags, bool)]) -> bool {
+        solicits(&packet) && withholds(Standing::of(owners.iter().copied()))
+    }
+
+    #[test]
+    fn all_enables_and_the_device_decides() {
+        let all = |hidden, arp_invisible| Flags { hidden, arp_invisible };
+        assert_eq!(HIDDEN.enabled_by(OFF), OFF);
+        assert_eq!(OFF.enabled_by(all(1, 1)), OFF);
+        assert_eq!(HIDDEN.enabled_by(all(2, 0)), HIDDEN);
+        assert_eq!(STRICT.enabled_by(all(1, 0)), STRICT);
+        assert_eq!(STRICT.enabled_by(all(0, 1)), OFF);
+        assert_eq!(INVISIBLE.enabled_by(all(1, 0)), OFF);
+        assert_eq!(INVISIBLE.enabled_by(all(0, 1)), INVISIBLE);
+        assert!(!INVISIBLE.hide() && INVISIBLE.conceal() && HIDDEN.hide());
+    }
+
+    #[test]
+    fn row01_broadcast() {
+        for concealed in [HIDDEN, STRICT, INVISIBLE] {
+            assert!(silent(REQUEST, BROADCAST, &[(concealed, ELSEWHERE)]));
+        }
+        assert!(!silent(REQUEST, BROADCAST, &[(OFF, ELSEWHERE)]));
+    }
+
+    #[test]
+    fn row02_unicast() {
+        assert!(!silent(REQUEST, UNICAST, &[(HIDDEN, ELSEWHERE)]));
+        assert!(!silent(REQUEST, UNICAST, &[(INVISIBLE, ELSEWHERE)]));
+        assert!(silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE)]));
+        assert!(!silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE), (HIDDEN, ELSEWHERE)]));
+        assert!(silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE), (STRICT, ELSEWHERE)]));
+    }
+
+    #[test]
+    fn row03_own_address() {
+        for concealed in [HIDDEN, STRICT, INVISIBLE] {
+            for cast in [BROADCAST, UNICAST] {
+                assert!(!silent(REQUEST, cast, &[(concealed, HERE)]));
+                assert!(!silent(REQUEST, cast, &[(concealed, HERE), (concealed, ELSEWHERE)]));
+                assert!(!silent(REQUEST, cast, &[(concealed, ELSEWHERE), (concealed, HERE)]));
+            }
+        }
+    }
+
+    #[test]
+    fn row04_and_05_duplicate_address_detection() {
+        for concealed in [HIDDEN, STRICT, INVISIBLE] {
+            for cast in [BROADCAST, UNICAST] {
+                assert!(silent(DAD, cast, &[(concealed, ELSEWHERE)]));
+                assert!(!silent(DAD, cast, &[(concealed, HERE)]));
+            }
+        }
+    }
+
+    #[test]
+    fn row06_a_visible_owner_wins_in_any_order() {
+        assert!(!silent(REQUEST, BROADCAST, &[(OFF, ELSEWHERE), (HIDDEN, ELSEWHERE)]));
+        assert!(!silent(REQUEST, BROADCAST, &[(HIDDEN, ELSEWHERE), (OFF, ELSEWHERE)]));
+        assert!(!silent(DAD, BROADCAST, &[(STRICT, ELSEWHERE), (OFF, ELSEWHERE)]));
+        assert!(silent(REQUEST, BROADCAST, &[(HIDDEN, ELSEWHERE), (INVISIBLE, ELSEWHERE)]));
+    }
+
+    #[test]
+    fn row08_not_ours() {
+        assert!(!silent(REQUEST, BROADCAST, &[]));
+        assert!(!silent(DAD, BROADCAST, &[]));
+    }
+
+    #[test]
+    fn row09_replies_and_gratuitous() {
+        assert!(!silent(REPLY, BROADCAST, &[(STRICT, ELSEWHERE)]));
+        assert!(!silent(GRATUITOUS, BROADCAST, &[(STRICT, ELSEWHERE)]));
+    }
+
+    #[test]
+    fn row11_and_12_a_concealed_sender_address_is_withheld() {
+        for concealed in [HIDDEN, STRICT, INVISIBLE] {
+            assert!(withheld(REQUEST, &[(concealed, ELSEWHERE)]));
+            assert!(withheld(REQUEST, &[(concealed, HERE)]));
+        }
+    }
+
+    #[test]
+    fn row14_a_visible_sender_address_is_not() {
+        assert!(!withheld(REQUEST, &[(OFF, ELSEWHERE)]));
+        assert!(!withheld(REQUEST, &[(HIDDEN, HERE), (OFF, ELSEWHERE)]));
+        assert!(!withheld(REQUEST, &[]));
+    }
+
+    #[test]
+    fn row15_replies_gratuitous_and_probes_are_not() {
+        for packet in [REPLY, GRATUITOUS, DAD] {
+            assert!(!withheld(packet, &[(HIDDEN, ELSEWHERE)]));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The selection of source addresses, around hidden devices (rows 16 to 20).
+//!
+//! All of the kernel selects by one function, `inet_select_addr(D, ...)`: an address of D itself if it has a
+//! usable one; if not, one of the VRF master or of any other device. Only this fall-back passes over hidden
+//! devices, so only calls that come to it are redirected.
+
+use crate::{
+    abi::{
+        ftrace::{inet_select_addr, Redirect, SelectAddr},
+        net::PerNet,
+        netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
+        rtnl::{Rtnl, RtnlCell}, //
+    },
+    module_parameters,
+    namespace::Namespace,
+    policy::Flags, //
+};
+use core::net::Ipv4Addr;
+use kernel::{prelude::*, sync::rcu};
+
+/// Whether the module was loaded to redirect the selection at all.
+pub(crate) fn wanted() -> bool {
+    module_parameters::source_selection.value()
+}
+
+/// The redirection, for as long as a namespace has hidden devices.
+struct Switch {
+    users: usize,
+    redirect: Option<Pin<KBox<Redirect<Select>>>>,
+}
+
+static SWITCH: RtnlCell<Switch> = RtnlCell::new(Switch {
+    users: 0,
+    redirect: None,
+});
+
+fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
+    KBox::pin_init(Redirect::register(), GFP_KERNEL).inspect_err(|error| {
+        if *error == EBUSY {
+            pr_err!("inet_select_addr is held by another user of ftrace (a live patch?): remove that, or load with source_selection=0\n");
+        } else {
+            pr_err!("cannot redirect inet_select_addr ({error:?}): is kernel.ftrace_enabled 1? source_selection=0 does without\n");
+        }
+    })
+}
+
+/// Finds out, before anything else is done, whether the kernel lets the selection be redirected. Sleeps.
+pub(crate) fn probe() -> Result {
+    if wanted() {
+        redirect()?;
+    }
+    Ok(())
+}
+
+/// A namespace has hidden devices from now on.
+pub(crate) fn arm(rtnl: &mut Rtnl) -> Result {
+    let switch = SWITCH.get_mut(rtnl);
+    if switch.redirect.is_none() {
+        switch.redirect = Some(redirect()?);
+    }
+    switch.users += 1;
+    Ok(())
+}
+
+/// A namespace has no hidden devices any more.
+pub(crate) fn disarm(rtnl: &mut Rtnl) {
+    let switch = SWITCH.get_mut(rtnl);
+    switch.users -= 1;
+    if switch.users == 0 {
+        switch.redirect = None;
+    }
+}
+
+/// In the place of `inet_select_addr`.
+struct Select;
+
+impl SelectAddr for Select {
+    fn wants(dev: &NetDevice, scope: u8) -> bool {
+        let rcu = rcu::read_lock();
+        Namespace::of(dev.net()).hides() && !has_usable(dev, scope, &rcu)
+    }
+
+    fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
+        let selected = inet_select_addr(dev, dst, scope);
+        if selected.is_unspecified() {
+            return selected;
+        }
+        fall_back(dev, scope, Flags::hide, &rcu::read_lock())
+    }
+}
+
+/// The address to announce to `target` in place of a concealed one: what `inet_select_addr` selects, but none
+/// of a device that is concealed in any way.
+pub(crate) fn announceable(out: &NetDevice, target: Ipv4Addr, rcu: &rcu::Guard) -> Ipv4Addr {
+    if has_usable(out, RT_SCOPE_LINK, rcu) {
+        inet_select_addr(out, target, RT_SCOPE_LINK)
+    } else {
+        fall_back(out, RT_SCOPE_LINK, Flags::conceal, rcu)
+    }
+}
+
+/// Whether `inet_select_addr` finds an address on `dev` itself.
+fn has_usable(dev: &NetDevice, scope: u8, rcu: &rcu::Guard) -> bool {
+    dev.in_device(rcu).is_some_and(|in_dev| {
+        let localnet_scope = if in_dev.route_localnet() {
+            RT_SCOPE_LINK
+        } else {
+            RT_SCOPE_HOST
+        };
+        in_dev
+            .addresses(rcu)
+            .any(|ifa| !ifa.is_secondary() && ifa.scope().min(localnet_scope) <= scope)
+    })
+}
+
+/// The fall-back of `inet_select_addr`, passing over the devices whose flags `skip` says so of: the VRF master
+/// first, then all devices of the l3 domain in the kernel's order.
+fn fall_back(dev: &NetDevice, scope: u8, skip: fn(Flags) -> bool, rcu: &rcu::Guard) -> Ipv4Addr {
+    let net = dev.net();
+    let namespace = Namespace::of(net);
+    let domain = dev.l3_domain(rcu);
+    let master = net.device(domain, rcu);
+    let members = net.devices(rcu).filter(|member| member.l3_domain(rcu) == domain);
+    Iterator::chain(master.into_iter(), members)
+        .filter(|member| !skip(namespace.flags(member, rcu)))
+        .find_map(|member| select_from(member, scope, rcu))
+        .map_or(Ipv4Addr::UNSPECIFIED, InIfaddr::local)
+}
+
+/// `in_dev_select_addr` of net/ipv4/devinet.c.
+fn select_from<'a>(dev: &'a NetDevice, scope: u8, rcu: &'a rcu::Guard) -> Option<&'a InIfaddr> {
+    dev.in_device(rcu)?
+        .addresses(rcu)
+        .find(|ifa| !ifa.is_secondary() && ifa.scope() != RT_SCOPE_LINK && ifa.scope() <= scope)
+}
