@@ -10,7 +10,8 @@ use crate::{
     },
     arp::Layout,
     namespace::Namespace,
-    policy, select, //
+    policy,
+    select, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;

@@ -33,7 +33,11 @@ impl Layout {
     pub(crate) fn new(addr_len: u8, has_target_hardware_address: bool) -> Layout {
         let addr_len = usize::from(addr_len);
         let sip = HEADER_LEN + addr_len;
-        let tha_len = if has_target_hardware_address { addr_len } else { 0 };
+        let tha_len = if has_target_hardware_address {
+            addr_len
+        } else {
+            0
+        };
         Layout {
             sip,
             tip: sip + 4 + tha_len,
@@ -89,7 +93,11 @@ mod tests {
     #[test]
     fn every_truncation_is_refused() {
         for len in 0..REQUEST.len() {
-            assert_eq!(Layout::new(6, true).read(&REQUEST[..len]), None, "{len} bytes");
+            assert_eq!(
+                Layout::new(6, true).read(&REQUEST[..len]),
+                None,
+                "{len} bytes"
+            );
         }
     }
 

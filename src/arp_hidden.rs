@@ -32,8 +32,8 @@ module! {
     description: "The hidden and arp_invisible flags of network interfaces",
     license: "GPL",
     params: {
-        source_selection: bool {
-            default: true,
+        source_selection: u8 {
+            default: 1,
             description: "Keep hidden addresses out of the selection of source addresses (default 1); 0 leaves inet_select_addr alone",
         },
     },

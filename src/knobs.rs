@@ -139,7 +139,10 @@ impl<K: Describe> IntFile for File<K> {
 
 /// Makes the files of a directory appear beside the kernel's own.
 pub(crate) fn files(net: &Net, name: &CStr, target: Target) -> Result<Files> {
-    const ENTRIES: &[Entry] = &[Entry::new::<File<Hidden>>(), Entry::new::<File<ArpInvisible>>()];
+    const ENTRIES: &[Entry] = &[
+        Entry::new::<File<Hidden>>(),
+        Entry::new::<File<ArpInvisible>>(),
+    ];
     let directory = CString::try_from_fmt(fmt!("net/ipv4/conf/{name}"))?;
     Files::register(net, &directory, ENTRIES, target.to_raw())
 }

@@ -30,7 +30,8 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{Atomic, Relaxed},
-        rcu, Arc, //
+        rcu,
+        Arc, //
     }, //
 };
 
@@ -109,7 +110,9 @@ impl Namespace {
         self.devices
             .get(dev.ifindex() as u32, rcu)
             .next()
-            .map_or(Flags::default(), |device| device.values.flags().enabled_by(self.all.flags()))
+            .map_or(Flags::default(), |device| {
+                device.values.flags().enabled_by(self.all.flags())
+            })
     }
 
     /// Whether any device is hidden. In any context.
@@ -121,20 +124,31 @@ impl Namespace {
     ///
     /// The owners are the devices of the l3 domain that have the address configured. Where none has, it is
     /// the device of the local route to it, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
-    pub(crate) fn standing(&self, net: &Net, addr: u32, here: &NetDevice, rcu: &rcu::Guard) -> Standing {
+    pub(crate) fn standing(
+        &self,
+        net: &Net,
+        addr: u32,
+        here: &NetDevice,
+        rcu: &rcu::Guard,
+    ) -> Standing {
         let addr = Ipv4Addr::from_bits(addr);
         let domain = here.l3_domain(rcu);
         let fact = |owner: &NetDevice| (self.flags(owner, rcu), owner.ifindex() == here.ifindex());
         let configured = self.index.get(addr, rcu).map(|ifa| ifa.device());
         let of_domain = configured.filter(|owner| owner.l3_domain(rcu) == domain);
         match Standing::of(of_domain.map(fact)) {
-            Standing::NotOurs => Standing::of(net.local_route(addr, here, rcu).into_iter().map(fact)),
+            Standing::NotOurs => {
+                Standing::of(net.local_route(addr, here, rcu).into_iter().map(fact))
+            }
             standing => standing,
         }
     }
 
     fn device(&self, ifindex: i32) -> Option<Arc<Device>> {
-        self.devices.get(ifindex as u32, &rcu::read_lock()).next().cloned()
+        self.devices
+            .get(ifindex as u32, &rcu::read_lock())
+            .next()
+            .cloned()
     }
 
     /// Reads a knob.
@@ -142,7 +156,9 @@ impl Namespace {
         match target {
             Target::All => self.all.get(knob),
             Target::Default => self.default.get(knob),
-            Target::Device(ifindex) => self.device(ifindex).map_or(0, |device| device.values.get(knob)),
+            Target::Device(ifindex) => self
+                .device(ifindex)
+                .map_or(0, |device| device.values.get(knob)),
         }
     }
 
@@ -155,17 +171,26 @@ impl Namespace {
         value: i32,
         rtnl: &mut Rtnl,
     ) -> Result {
-        let change = Change { knob, target, value };
+        let change = Change {
+            knob,
+            target,
+            value,
+        };
         let before = self.demand(None, rtnl);
         let after = self.demand(Some(&change), rtnl);
         // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
-        self.arm(net, after, rtnl).inspect_err(|_| self.disarm(net, before, rtnl))?;
+        self.arm(net, after, rtnl)
+            .inspect_err(|_| self.disarm(net, before, rtnl))?;
         match target {
             Target::All => self.all.set(knob, value),
             Target::Default => self.default.set(knob, value),
             Target::Device(_) => {}
         }
-        for device in self.devices.iter(rtnl).filter(|device| change.reaches(device)) {
+        for device in self
+            .devices
+            .iter(rtnl)
+            .filter(|device| change.reaches(device))
+        {
             device.values.set(knob, value);
             if target != Target::Default {
                 device.by_hand(knob).store(true, Relaxed);
@@ -182,17 +207,35 @@ impl Namespace {
     fn demand(&self, change: Option<&Change>, rtnl: &Rtnl) -> Demand {
         let changed = |mut flags: Flags, change: Option<&Change>| {
             match change {
-                Some(Change { knob: Knob::Hidden, value, .. }) => flags.hidden = *value,
-                Some(Change { knob: Knob::ArpInvisible, value, .. }) => flags.arp_invisible = *value,
+                Some(Change {
+                    knob: Knob::Hidden,
+                    value,
+                    ..
+                }) => flags.hidden = *value,
+                Some(Change {
+                    knob: Knob::ArpInvisible,
+                    value,
+                    ..
+                }) => flags.arp_invisible = *value,
                 None => {}
             }
             flags
         };
-        let all = changed(self.all.flags(), change.filter(|change| change.target == Target::All));
+        let all = changed(
+            self.all.flags(),
+            change.filter(|change| change.target == Target::All),
+        );
         self.devices
             .iter(rtnl)
-            .map(|device| changed(device.values.flags(), change.filter(|change| change.reaches(device))))
-            .fold(Demand::default(), |demand, flags| demand.add(flags.enabled_by(all)))
+            .map(|device| {
+                changed(
+                    device.values.flags(),
+                    change.filter(|change| change.reaches(device)),
+                )
+            })
+            .fold(Demand::default(), |demand, flags| {
+                demand.add(flags.enabled_by(all))
+            })
     }
 
     /// Arms what `demand` asks for and is not armed. After an error, [`Self::disarm`] takes back the rest.
@@ -242,8 +285,10 @@ impl Namespace {
                     },
                     GFP_KERNEL,
                 )?;
-                self.devices.insert(Vacant::new()?, ifindex as u32, device, rtnl);
-                self.name(net, dev, rtnl).inspect_err(|_| self.forget(ifindex, rtnl))
+                self.devices
+                    .insert(Vacant::new()?, ifindex as u32, device, rtnl);
+                self.name(net, dev, rtnl)
+                    .inspect_err(|_| self.forget(ifindex, rtnl))
             })
             .inspect_err(|_| self.disarm(net, before, rtnl))
     }
@@ -276,7 +321,7 @@ impl Namespace {
         };
         let name = CString::try_from(dev.name(rtnl))?;
         let files = device.files.get_mut(rtnl);
-        if !files.as_ref().is_some_and(|(old, _)| **old == *name) {
+        if files.as_ref().is_none_or(|(old, _)| **old != *name) {
             let new = knobs::files(net, &name, Target::Device(dev.ifindex()))?;
             *files = Some((name, new));
         }

@@ -128,15 +128,37 @@ pub(crate) fn withholds(sip: Standing) -> bool {
 mod tests {
     use super::*;
 
-    const OFF: Flags = Flags { hidden: 0, arp_invisible: 0 };
-    const HIDDEN: Flags = Flags { hidden: 1, arp_invisible: 0 };
-    const STRICT: Flags = Flags { hidden: 2, arp_invisible: 0 };
-    const INVISIBLE: Flags = Flags { hidden: 0, arp_invisible: 1 };
+    const OFF: Flags = Flags {
+        hidden: 0,
+        arp_invisible: 0,
+    };
+    const HIDDEN: Flags = Flags {
+        hidden: 1,
+        arp_invisible: 0,
+    };
+    const STRICT: Flags = Flags {
+        hidden: 2,
+        arp_invisible: 0,
+    };
+    const INVISIBLE: Flags = Flags {
+        hidden: 0,
+        arp_invisible: 1,
+    };
 
-    const REQUEST: Packet = Packet { is_request: true, sip: 0x0a00_0002, tip: 0x0a00_0064 };
+    const REQUEST: Packet = Packet {
+        is_request: true,
+        sip: 0x0a00_0002,
+        tip: 0x0a00_0064,
+    };
     const DAD: Packet = Packet { sip: 0, ..REQUEST };
-    const GRATUITOUS: Packet = Packet { sip: REQUEST.tip, ..REQUEST };
-    const REPLY: Packet = Packet { is_request: false, ..REQUEST };
+    const GRATUITOUS: Packet = Packet {
+        sip: REQUEST.tip,
+        ..REQUEST
+    };
+    const REPLY: Packet = Packet {
+        is_request: false,
+        ..REQUEST
+    };
 
     const BROADCAST: bool = false;
     const UNICAST: bool = true;
@@ -153,7 +175,10 @@ mod tests {
 
     #[test]
     fn all_enables_and_the_device_decides() {
-        let all = |hidden, arp_invisible| Flags { hidden, arp_invisible };
+        let all = |hidden, arp_invisible| Flags {
+            hidden,
+            arp_invisible,
+        };
         assert_eq!(HIDDEN.enabled_by(OFF), OFF);
         assert_eq!(OFF.enabled_by(all(1, 1)), OFF);
         assert_eq!(HIDDEN.enabled_by(all(2, 0)), HIDDEN);
@@ -177,8 +202,16 @@ mod tests {
         assert!(!silent(REQUEST, UNICAST, &[(HIDDEN, ELSEWHERE)]));
         assert!(!silent(REQUEST, UNICAST, &[(INVISIBLE, ELSEWHERE)]));
         assert!(silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE)]));
-        assert!(!silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE), (HIDDEN, ELSEWHERE)]));
-        assert!(silent(REQUEST, UNICAST, &[(STRICT, ELSEWHERE), (STRICT, ELSEWHERE)]));
+        assert!(!silent(
+            REQUEST,
+            UNICAST,
+            &[(STRICT, ELSEWHERE), (HIDDEN, ELSEWHERE)]
+        ));
+        assert!(silent(
+            REQUEST,
+            UNICAST,
+            &[(STRICT, ELSEWHERE), (STRICT, ELSEWHERE)]
+        ));
     }
 
     #[test]
@@ -186,8 +219,16 @@ mod tests {
         for concealed in [HIDDEN, STRICT, INVISIBLE] {
             for cast in [BROADCAST, UNICAST] {
                 assert!(!silent(REQUEST, cast, &[(concealed, HERE)]));
-                assert!(!silent(REQUEST, cast, &[(concealed, HERE), (concealed, ELSEWHERE)]));
-                assert!(!silent(REQUEST, cast, &[(concealed, ELSEWHERE), (concealed, HERE)]));
+                assert!(!silent(
+                    REQUEST,
+                    cast,
+                    &[(concealed, HERE), (concealed, ELSEWHERE)]
+                ));
+                assert!(!silent(
+                    REQUEST,
+                    cast,
+                    &[(concealed, ELSEWHERE), (concealed, HERE)]
+                ));
             }
         }
     }
@@ -204,10 +245,26 @@ mod tests {
 
     #[test]
     fn row06_a_visible_owner_wins_in_any_order() {
-        assert!(!silent(REQUEST, BROADCAST, &[(OFF, ELSEWHERE), (HIDDEN, ELSEWHERE)]));
-        assert!(!silent(REQUEST, BROADCAST, &[(HIDDEN, ELSEWHERE), (OFF, ELSEWHERE)]));
-        assert!(!silent(DAD, BROADCAST, &[(STRICT, ELSEWHERE), (OFF, ELSEWHERE)]));
-        assert!(silent(REQUEST, BROADCAST, &[(HIDDEN, ELSEWHERE), (INVISIBLE, ELSEWHERE)]));
+        assert!(!silent(
+            REQUEST,
+            BROADCAST,
+            &[(OFF, ELSEWHERE), (HIDDEN, ELSEWHERE)]
+        ));
+        assert!(!silent(
+            REQUEST,
+            BROADCAST,
+            &[(HIDDEN, ELSEWHERE), (OFF, ELSEWHERE)]
+        ));
+        assert!(!silent(
+            DAD,
+            BROADCAST,
+            &[(STRICT, ELSEWHERE), (OFF, ELSEWHERE)]
+        ));
+        assert!(silent(
+            REQUEST,
+            BROADCAST,
+            &[(HIDDEN, ELSEWHERE), (INVISIBLE, ELSEWHERE)]
+        ));
     }
 
     #[test]

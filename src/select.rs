@@ -22,7 +22,7 @@ use kernel::{prelude::*, sync::rcu};
 
 /// Whether the module was loaded to redirect the selection at all.
 pub(crate) fn wanted() -> bool {
-    module_parameters::source_selection.value()
+    *module_parameters::source_selection.value() != 0
 }
 
 /// The redirection, for as long as a namespace has hidden devices.
@@ -122,7 +122,9 @@ fn fall_back(dev: &NetDevice, scope: u8, skip: fn(Flags) -> bool, rcu: &rcu::Gua
     let namespace = Namespace::of(net);
     let domain = dev.l3_domain(rcu);
     let master = net.device(domain, rcu);
-    let members = net.devices(rcu).filter(|member| member.l3_domain(rcu) == domain);
+    let members = net
+        .devices(rcu)
+        .filter(|member| member.l3_domain(rcu) == domain);
     Iterator::chain(master.into_iter(), members)
         .filter(|member| !skip(namespace.flags(member, rcu)))
         .find_map(|member| select_from(member, scope, rcu))

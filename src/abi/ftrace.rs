@@ -10,7 +10,6 @@ use kernel::{
     error::to_result,
     ffi::{c_int, c_ulong},
     prelude::*,
-    sync::rcu,
     types::Opaque, //
 };
 
@@ -95,7 +94,10 @@ impl<T: SelectAddr> Redirect<T> {
         if T::wants(dev, scope) && !unsafe { bindings::within_this_module(caller) } {
             // SAFETY: The replacement has the same signature, and stays until `drop` has waited.
             unsafe {
-                bindings::ftrace_regs_set_instruction_pointer(regs, Self::replacement as *const () as c_ulong)
+                bindings::ftrace_regs_set_instruction_pointer(
+                    regs,
+                    Self::replacement as *const () as c_ulong,
+                )
             };
         }
     }
@@ -122,10 +124,13 @@ impl<T: SelectAddr> PinnedDrop for Redirect<T> {
         // the replacement: neither sleeps.
         let error = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
         if error != 0 {
-            pr_alert!("cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n");
+            pr_alert!(
+                "cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n"
+            );
         }
         // Idle tasks are not waited for; interrupts on top of them are read-side critical sections of RCU.
-        rcu::synchronize_rcu();
+        // SAFETY: No requirements but a context that may sleep.
+        unsafe { kernel::bindings::synchronize_rcu() };
         // SAFETY: Unregistered.
         unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }

@@ -74,7 +74,11 @@ impl Index {
         }
         let mut configured = KVVec::new();
         for dev in net.devices_rtnl(rtnl) {
-            for ifa in dev.in_device_rtnl(rtnl).into_iter().flat_map(|in_dev| in_dev.addresses_rtnl(rtnl)) {
+            for ifa in dev
+                .in_device_rtnl(rtnl)
+                .into_iter()
+                .flat_map(|in_dev| in_dev.addresses_rtnl(rtnl))
+            {
                 // INVARIANT: No NETDEV_DOWN comes for it before the RTNL is released, and the index is
                 // active then.
                 let entry = Entry(NonNull::from(ifa).cast());
@@ -113,7 +117,10 @@ impl Index {
         let entry = NonNull::from(ifa).cast();
         let key = ifa.local().to_bits();
         // A secondary that is promoted to primary comes up again, and has been here all the time.
-        let known = self.addresses.get(key, &rcu::read_lock()).any(|known| known.0 == entry);
+        let known = self
+            .addresses
+            .get(key, &rcu::read_lock())
+            .any(|known| known.0 == entry);
         if known || !*self.active.get(rtnl) {
             return;
         }
@@ -125,7 +132,8 @@ impl Index {
 
     fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
         let entry = NonNull::from(ifa).cast();
-        self.addresses.remove(ifa.local().to_bits(), |known| known.0 == entry, rtnl);
+        self.addresses
+            .remove(ifa.local().to_bits(), |known| known.0 == entry, rtnl);
     }
 }
 
@@ -192,7 +200,9 @@ impl<T: HasIndex> Notifiers<T> {
             // SAFETY: The blocks are initialised, pinned, and unregistered before they go. What is registered
             // here cannot be refused: the chains' own only error is a block that is on them already.
             unsafe {
-                to_result(bindings::register_inetaddr_validator_notifier(this.validator.get()))?;
+                to_result(bindings::register_inetaddr_validator_notifier(
+                    this.validator.get(),
+                ))?;
                 to_result(bindings::register_inetaddr_notifier(this.up.get()))?;
                 to_result(bindings::register_inetaddr_notifier(this.down.get()))
             }
@@ -221,11 +231,18 @@ impl<T: HasIndex> Notifiers<T> {
     /// # Safety
     ///
     /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
-    unsafe extern "C" fn up(_: *mut bindings::notifier_block, event: c_ulong, ifa: *mut c_void) -> c_int {
+    unsafe extern "C" fn up(
+        _: *mut bindings::notifier_block,
+        event: c_ulong,
+        ifa: *mut c_void,
+    ) -> c_int {
         if event as u32 == bindings::netdev_cmd_NETDEV_UP {
             // SAFETY: The chain gives a live address and is called under the RTNL.
             let (ifa, mut rtnl) = unsafe {
-                (InIfaddr::from_raw(ifa.cast_const().cast()), Rtnl::assume_held())
+                (
+                    InIfaddr::from_raw(ifa.cast_const().cast()),
+                    Rtnl::assume_held(),
+                )
             };
             T::of(ifa.device().net()).index().add(ifa, &mut rtnl);
         }
@@ -235,11 +252,18 @@ impl<T: HasIndex> Notifiers<T> {
     /// # Safety
     ///
     /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
-    unsafe extern "C" fn down(_: *mut bindings::notifier_block, event: c_ulong, ifa: *mut c_void) -> c_int {
+    unsafe extern "C" fn down(
+        _: *mut bindings::notifier_block,
+        event: c_ulong,
+        ifa: *mut c_void,
+    ) -> c_int {
         if event as u32 == bindings::netdev_cmd_NETDEV_DOWN {
             // SAFETY: The chain gives a live address and is called under the RTNL.
             let (ifa, mut rtnl) = unsafe {
-                (InIfaddr::from_raw(ifa.cast_const().cast()), Rtnl::assume_held())
+                (
+                    InIfaddr::from_raw(ifa.cast_const().cast()),
+                    Rtnl::assume_held(),
+                )
             };
             T::of(ifa.device().net()).index().remove(ifa, &mut rtnl);
         }

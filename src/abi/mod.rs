@@ -14,6 +14,10 @@ pub(crate) mod sysctl;
 /// What bindgen makes of `bindings.h` and of the helpers.
 #[allow(
     clippy::all,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
+    clippy::undocumented_unsafe_blocks,
     dead_code,
     improper_ctypes,
     missing_docs,

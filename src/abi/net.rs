@@ -13,6 +13,7 @@ use super::{
 };
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     net::Ipv4Addr,
     ptr,
     sync::atomic::{AtomicU32, Ordering},
@@ -24,6 +25,7 @@ use kernel::{
     sync::rcu,
     types::Opaque, //
 };
+use pin_init::InPlaceWrite;
 
 /// A network namespace (`struct net`).
 ///
@@ -47,12 +49,18 @@ impl Net {
     }
 
     /// The devices, in the kernel's order: lo is the first.
-    pub(crate) fn devices<'a>(&'a self, rcu: &'a rcu::Guard) -> impl Iterator<Item = &'a NetDevice> {
+    pub(crate) fn devices<'a>(
+        &'a self,
+        rcu: &'a rcu::Guard,
+    ) -> impl Iterator<Item = &'a NetDevice> {
         netdevice::devices(self, rcu)
     }
 
     /// As [`Self::devices`], under the RTNL.
-    pub(crate) fn devices_rtnl<'a>(&'a self, rtnl: &'a Rtnl) -> impl Iterator<Item = &'a NetDevice> {
+    pub(crate) fn devices_rtnl<'a>(
+        &'a self,
+        rtnl: &'a Rtnl,
+    ) -> impl Iterator<Item = &'a NetDevice> {
         netdevice::devices_rtnl(self, rtnl)
     }
 
@@ -141,7 +149,8 @@ pub(crate) trait PerNet: Sized + Send + Sync + 'static {
     fn of(net: &Net) -> &Self {
         // SAFETY: The namespace is alive, and the registration has set the id: that is what makes the first
         // state, and only what it outlives calls this.
-        let state = unsafe { bindings::net_generic(net.as_ptr(), Self::id().0.load(Ordering::Relaxed)) };
+        let state =
+            unsafe { bindings::net_generic(net.as_ptr(), Self::id().0.load(Ordering::Relaxed)) };
         // SAFETY: `init` has filled it before the namespace was reachable for a device, a file or a packet,
         // and it is dropped after all of them are gone.
         unsafe { &*state.cast::<Self>() }
@@ -202,9 +211,11 @@ impl<T: PerNet> Registration<T> {
             // SAFETY: The kernel gives a live namespace.
             let net = unsafe { Net::from_raw(net) };
             // SAFETY: The kernel has allocated and assigned the memory before the call.
-            let slot = unsafe { bindings::net_generic(net.as_ptr(), T::id().0.load(Ordering::Relaxed)) };
-            // SAFETY: `slot` is valid for a `T` and does not move; after an error it is not used.
-            unsafe { pin_init::raw_try_init(slot.cast(), T::init(net)) }?;
+            let slot =
+                unsafe { bindings::net_generic(net.as_ptr(), T::id().0.load(Ordering::Relaxed)) };
+            // SAFETY: `slot` is valid for a `T`, and stays where it is until the namespace goes.
+            let slot = unsafe { &mut *slot.cast::<MaybeUninit<T>>() };
+            slot.write_pin_init(T::init(net))?;
             Ok(0)
         })
     }

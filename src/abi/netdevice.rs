@@ -21,9 +21,9 @@ use kernel::{
     error::to_result,
     ffi::{c_int, c_ulong, c_void},
     prelude::*,
+    str::CStr, //
     sync::rcu,
     types::Opaque,
-    str::CStr, //
 };
 
 /// The scope of addresses that are valid on the link only.
@@ -104,13 +104,21 @@ impl NetDevice {
     pub(crate) fn in_device<'a>(&'a self, _: &'a rcu::Guard) -> Option<&'a InDevice> {
         // SAFETY: The device is alive by the type invariants; the state is freed after a grace period, which
         // the guard holds off.
-        unsafe { bindings::__in_dev_get_rcu(self.as_ptr()).cast::<InDevice>().as_ref() }
+        unsafe {
+            bindings::__in_dev_get_rcu(self.as_ptr())
+                .cast::<InDevice>()
+                .as_ref()
+        }
     }
 
     /// As [`Self::in_device`], under the RTNL.
     pub(crate) fn in_device_rtnl<'a>(&'a self, _: &'a Rtnl) -> Option<&'a InDevice> {
         // SAFETY: The device is alive by the type invariants; the state is destroyed under the RTNL only.
-        unsafe { bindings::__in_dev_get_rtnl(self.as_ptr()).cast::<InDevice>().as_ref() }
+        unsafe {
+            bindings::__in_dev_get_rtnl(self.as_ptr())
+                .cast::<InDevice>()
+                .as_ref()
+        }
     }
 }
 
@@ -281,7 +289,9 @@ impl<T: Notify> Notifier<T> {
         };
         // SAFETY: The chain gives a live device, which is registered during these events.
         let dev = unsafe {
-            NetDevice::from_raw(bindings::netdev_notifier_info_to_dev(info.cast_const().cast()))
+            NetDevice::from_raw(bindings::netdev_notifier_info_to_dev(
+                info.cast_const().cast(),
+            ))
         };
         // SAFETY: The chain is called under the RTNL.
         let mut rtnl = unsafe { Rtnl::assume_held() };
@@ -301,7 +311,9 @@ impl<T: Notify> PinnedDrop for Notifier<T> {
 pub(super) fn notifier_from_result(result: Result) -> c_int {
     match result {
         Ok(()) => bindings::NOTIFY_OK as c_int,
-        Err(error) => bindings::NOTIFY_STOP_MASK as c_int | (bindings::NOTIFY_OK as c_int - error.to_errno()),
+        Err(error) => {
+            bindings::NOTIFY_STOP_MASK as c_int | (bindings::NOTIFY_OK as c_int - error.to_errno())
+        }
     }
 }
 
@@ -309,20 +321,36 @@ pub(super) fn notifier_from_result(result: Result) -> c_int {
 pub(super) fn devices<'a>(net: &'a Net, _: &'a rcu::Guard) -> impl Iterator<Item = &'a NetDevice> {
     // SAFETY: The namespace is alive; a device is freed a grace period after it left the list, which the
     // guard holds off. The type is transparent.
-    let first = unsafe { bindings::first_net_device_rcu(net.as_ptr()).cast::<NetDevice>().as_ref() };
+    let first = unsafe {
+        bindings::first_net_device_rcu(net.as_ptr())
+            .cast::<NetDevice>()
+            .as_ref()
+    };
     iter::successors(first, |dev| {
         // SAFETY: As above.
-        unsafe { bindings::next_net_device_rcu(dev.as_ptr()).cast::<NetDevice>().as_ref() }
+        unsafe {
+            bindings::next_net_device_rcu(dev.as_ptr())
+                .cast::<NetDevice>()
+                .as_ref()
+        }
     })
 }
 
 /// As [`devices`], under the RTNL.
 pub(super) fn devices_rtnl<'a>(net: &'a Net, _: &'a Rtnl) -> impl Iterator<Item = &'a NetDevice> {
     // SAFETY: The namespace is alive; the list is changed under the RTNL only. The type is transparent.
-    let first = unsafe { bindings::first_net_device(net.as_ptr()).cast::<NetDevice>().as_ref() };
+    let first = unsafe {
+        bindings::first_net_device(net.as_ptr())
+            .cast::<NetDevice>()
+            .as_ref()
+    };
     iter::successors(first, |dev| {
         // SAFETY: As above.
-        unsafe { bindings::next_net_device(dev.as_ptr()).cast::<NetDevice>().as_ref() }
+        unsafe {
+            bindings::next_net_device(dev.as_ptr())
+                .cast::<NetDevice>()
+                .as_ref()
+        }
     })
 }
 

@@ -185,7 +185,12 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
     pub(crate) fn remove(&self, key: u32, which: impl Fn(&V) -> bool, rtnl: &mut Rtnl) -> usize {
         // SAFETY: As in `iter`.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
-        self.unlink(table, table.bucket(key), |node| node.key == key && which(&node.value), rtnl)
+        self.unlink(
+            table,
+            table.bucket(key),
+            |node| node.key == key && which(&node.value),
+            rtnl,
+        )
     }
 
     /// Removes all values.
@@ -273,6 +278,7 @@ pub(crate) struct Barrier;
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        rcu::rcu_barrier();
+        // SAFETY: No requirements but a context that may sleep.
+        unsafe { bindings::rcu_barrier() };
     }
 }

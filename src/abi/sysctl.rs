@@ -131,10 +131,19 @@ unsafe extern "C" fn handle<F: IntFile>(
     pos: *mut bindings::loff_t,
 ) -> c_int {
     // SAFETY: The table is valid, and `extra2` is a namespace that outlives it.
-    let (net, target) = unsafe { (Net::from_raw((*table).extra2.cast()), (*table).extra1.addr() as i32) };
+    let (net, target) = unsafe {
+        (
+            Net::from_raw((*table).extra2.cast()),
+            (*table).extra1.addr() as i32,
+        )
+    };
     // A write that holds no number (an empty one) leaves what no number can be.
     const NOTHING: c_int = -1;
-    let mut value = if write == 0 { F::get(net, target) } else { NOTHING };
+    let mut value = if write == 0 {
+        F::get(net, target)
+    } else {
+        NOTHING
+    };
     let (mut min, mut max) = (0, F::MAX);
     let number = bindings::ctl_table {
         data: ptr::from_mut(&mut value).cast(),
