@@ -22,7 +22,7 @@ use kernel::{prelude::*, sync::rcu};
 
 /// Whether the module was loaded to redirect the selection at all.
 pub(crate) fn wanted() -> bool {
-    *module_parameters::source_selection.value() != 0
+    module_parameters::source_selection.value() != 0
 }
 
 /// The redirection, for as long as a namespace has hidden devices.

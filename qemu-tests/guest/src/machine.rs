@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The machine that PID 1 has to itself: its mounts, its line to the runner, its shell, its end.
+
+use anyhow::{Context, Result};
+use nix::{
+    mount::MsFlags,
+    sys::{
+        reboot::{reboot, RebootMode},
+        termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg},
+    },
+};
+use std::{
+    fs::{File, OpenOptions},
+    process::Command,
+};
+
+/// Mounts what programs expect, and gives busybox's applets their names.
+pub(crate) fn mount() -> Result<()> {
+    for (kind, at) in [
+        ("devtmpfs", "/dev"),
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("tmpfs", "/run"),
+        ("tmpfs", "/tmp"),
+        ("tracefs", "/sys/kernel/tracing"),
+    ] {
+        nix::mount::mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("cannot mount {at}"))?;
+    }
+    std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let (status, output) = shell("/bin/busybox --install -s /bin && ip link set lo up")?;
+    anyhow::ensure!(status == 0, "{output}");
+    Ok(())
+}
+
+/// The second serial port, without the manners of a terminal.
+pub(crate) fn line() -> Result<File> {
+    let port = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/ttyS1")
+        .context("no second serial port")?;
+    let mut mode = tcgetattr(&port)?;
+    cfmakeraw(&mut mode);
+    tcsetattr(&port, SetArg::TCSANOW, &mode)?;
+    Ok(port)
+}
+
+/// Runs a command line: its exit status, and what it printed to either stream.
+pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
+    let output = Command::new("/bin/sh")
+        .args(["-c", &format!("exec 2>&1; {command}")])
+        .output()
+        .with_context(|| format!("cannot run {command}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text))
+}
+
+/// Switches the machine off.
+pub(crate) fn off() {
+    nix::unistd::sync();
+    let _ = reboot(RebootMode::RB_POWER_OFF);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders.
+
+mod machine;
+
+use anyhow::{Context, Result};
+use protocol::{Order, Report};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+};
+
+/// The line to the runner.
+struct Line {
+    port: File,
+}
+
+impl Line {
+    fn report(&mut self, report: &Report) -> Result<()> {
+        let mut line = serde_json::to_vec(report)?;
+        line.push(b'\n');
+        self.port.write_all(&line)?;
+        Ok(())
+    }
+}
+
+fn obey() -> Result<()> {
+    machine::mount()?;
+    let port = machine::line()?;
+    let mut line = Line {
+        port: port.try_clone()?,
+    };
+    line.report(&Report::Ready)?;
+    for order in BufReader::new(port).lines() {
+        match serde_json::from_str(&order?).context("an order that is none")? {
+            Order::Cases { .. } => line.report(&Report::Plan(0))?,
+            Order::Shell { command } => {
+                let (status, output) = machine::shell(&command)?;
+                line.report(&Report::Done { status, output })?;
+            }
+            Order::Off => break,
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    if let Err(error) = obey() {
+        // To the console: the runner takes it for a splat.
+        println!("guest panicked at {error:?}");
+    }
+    machine::off();
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the runner and PID 1 of a virtual machine say to each other: one JSON value a line, over a serial port.
+
+use serde::{Deserialize, Serialize};
+
+/// What the runner asks of a machine.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Run the cases whose names contain the pattern. Answered by [`Report::Plan`], by [`Report::Ended`] as
+    /// each case ends, and by [`Report::Done`] after the last.
+    Cases {
+        /// Empty: all.
+        pattern: String,
+    },
+    /// Run a command line in the machine's shell. Answered by [`Report::Done`].
+    Shell {
+        /// The command line.
+        command: String,
+    },
+    /// Switch off. Not answered.
+    Off,
+}
+
+/// What a machine tells the runner.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// The machine is up and takes orders.
+    Ready,
+    /// How many cases there will be.
+    Plan(usize),
+    /// A frame that a case saw which is about to end with a failure.
+    Frame(Frame),
+    /// A case has ended.
+    Ended(Ended),
+    /// An order has been carried out.
+    Done {
+        /// The exit status of the shell, 0 for cases.
+        status: i32,
+        /// What it printed, to either stream.
+        output: String,
+    },
+}
+
+/// A frame on a wire of a case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Frame {
+    /// The wire, by its two ends.
+    pub wire: String,
+    /// When it was seen, since the start of the machine.
+    pub microseconds: u64,
+    /// The frame itself.
+    pub bytes: Vec<u8>,
+}
+
+/// How a case ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its name.
+    pub name: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// What came of a case.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// All was as expected.
+    Passed,
+    /// It could not run.
+    Skipped {
+        /// What is missing.
+        why: String,
+    },
+    /// Something was not as expected.
+    Failed {
+        /// What was not, the topology and the frames seen; several lines.
+        why: String,
+    },
+}

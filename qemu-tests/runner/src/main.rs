@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The laboratory's host side: boots stock kernels with the module in QEMU and reports what they show.
+
+#![deny(unsafe_code)]
+
+mod initramfs;
+mod test;
+mod vm;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use initramfs::Kernel;
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run the cases on a booted kernel; KTAP on standard output.
+    Test {
+        #[command(flatten)]
+        given: Given,
+        /// Only the cases whose names contain this.
+        #[arg(long, default_value = "")]
+        case: String,
+    },
+}
+
+/// What every action works with.
+#[derive(Args)]
+struct Given {
+    /// The folder of the kernel, as scripts/kernel made it.
+    #[arg(long)]
+    kernel: PathBuf,
+    /// The module, built for that kernel.
+    #[arg(long)]
+    module: PathBuf,
+}
+
+/// What every action needs to start machines.
+struct Lab {
+    kernel: Kernel,
+    initramfs: PathBuf,
+    /// Where consoles, logs and pcaps go.
+    logs: PathBuf,
+}
+
+impl Lab {
+    /// Makes the machines' root. Logs and pcaps go to `lab/` beside the module.
+    fn new(given: &Given) -> Result<Self> {
+        let kernel = Kernel::at(&given.kernel)?;
+        let logs = given
+            .module
+            .parent()
+            .context("the module is in no folder")?
+            .join("lab");
+        fs::create_dir_all(&logs)?;
+        let guest = std::env::current_exe()?.with_file_name("guest");
+        let initramfs = initramfs::make(&kernel, &given.module, &guest, &logs)?;
+        Ok(Self {
+            kernel,
+            initramfs,
+            logs,
+        })
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Action::Test { given, case } => test::run(&Lab::new(&given)?, &case),
+    }
+}

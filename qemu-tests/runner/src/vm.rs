@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A virtual machine: one QEMU, its console in a log, and the line by which its PID 1 takes orders.
+
+use anyhow::{bail, Context, Result};
+use protocol::{Order, Report};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{channel, Receiver, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+/// A machine that says nothing for this long hangs.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What the kernel prints when something is wrong with it.
+const SPLATS: &[&str] = &[
+    "BUG:",
+    "WARNING:",
+    "INFO: possible",
+    "INFO: rcu",
+    "INFO: task",
+    "INFO: trying to register non-static key",
+    "INFO: suspicious",
+    "Oops",
+    "Call Trace",
+    "kernel BUG",
+    "Kernel panic",
+    "general protection fault",
+    "unregister_netdevice: waiting",
+    "refcount_t:",
+    "kmemleak:",
+    "rcu_scheduler_active",
+    "soft lockup",
+    "scheduling while atomic",
+    "suspicious RCU usage",
+    "panicked at",
+    "Unable to handle",
+];
+
+/// Whether virtual machines run on the processor itself.
+pub(crate) fn accelerator() -> &'static str {
+    let kvm = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm");
+    if kvm.is_ok() {
+        "kvm"
+    } else {
+        "tcg"
+    }
+}
+
+/// How to start a machine.
+pub(crate) struct Config<'a> {
+    /// Its name, for messages.
+    pub(crate) name: &'a str,
+    /// The kernel's binary.
+    pub(crate) kernel: &'a Path,
+    /// Its root.
+    pub(crate) initramfs: &'a Path,
+    /// Where the console's log goes: `<logs>/<name>.console`.
+    pub(crate) logs: &'a Path,
+    /// Virtual processors.
+    pub(crate) cpus: u32,
+    /// Memory in MiB.
+    pub(crate) memory: u32,
+    /// More arguments of QEMU's: network devices.
+    pub(crate) devices: Vec<String>,
+}
+
+/// A running machine. It is killed when it is dropped.
+pub(crate) struct Vm {
+    name: String,
+    qemu: Child,
+    orders: ChildStdin,
+    reports: Receiver<Report>,
+    console: PathBuf,
+}
+
+impl Vm {
+    /// Starts a machine; it boots while the caller goes on. [`Self::ready`] waits for it.
+    pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
+        let accel = accelerator();
+        let cpu = if accel == "kvm" { "host" } else { "max" };
+        let console = config.logs.join(format!("{}.console", config.name));
+        let mut qemu = Command::new("qemu-system-x86_64")
+            .args(["-machine", &format!("q35,accel={accel}"), "-cpu", cpu])
+            .args(["-smp", &config.cpus.to_string()])
+            .args(["-m", &config.memory.to_string()])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .arg("-kernel")
+            .arg(config.kernel)
+            .arg("-initrd")
+            .arg(config.initramfs)
+            .args(["-append", "console=ttyS0 panic=-1 rdinit=/init"])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .args(["-chardev", "stdio,id=orders,signal=off", "-serial", "chardev:orders"])
+            .args(&config.devices)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(config.logs.join(format!("{}.qemu", config.name)))?)
+            .spawn()
+            .context("cannot start qemu-system-x86_64")?;
+        let orders = qemu.stdin.take().context("no input")?;
+        let lines = BufReader::new(qemu.stdout.take().context("no output")?).split(b'\n');
+        let (sender, reports) = channel();
+        // Ends with QEMU, or with the receiver.
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                // Firmware and early kernel may write to any port: what is no report is none.
+                if let Ok(report) = serde_json::from_slice(line.trim_ascii()) {
+                    if sender.send(report).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            name: config.name.to_owned(),
+            qemu,
+            orders,
+            reports,
+            console,
+        })
+    }
+
+    /// Waits until the machine takes orders.
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        match self.report()? {
+            Report::Ready => Ok(()),
+            other => bail!("{}: not ready but {other:?}", self.name),
+        }
+    }
+
+    /// Gives an order.
+    pub(crate) fn order(&mut self, order: &Order) -> Result<()> {
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        self.orders
+            .write_all(&line)
+            .and_then(|()| self.orders.flush())
+            .with_context(|| format!("{} takes no orders any more", self.name))
+    }
+
+    /// The next report. An error if none comes: the machine has ended, or hangs.
+    pub(crate) fn report(&mut self) -> Result<Report> {
+        let why = match self.reports.recv_timeout(PATIENCE) {
+            Ok(report) => return Ok(report),
+            Err(RecvTimeoutError::Timeout) => {
+                format!("hangs (nothing for {} s)", PATIENCE.as_secs())
+            }
+            Err(RecvTimeoutError::Disconnected) => "ended before its time".to_owned(),
+        };
+        let log = fs::read(&self.console).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let tail: Vec<&str> = log.lines().rev().take(40).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        bail!("{} {why}; the end of its console:\n{}", self.name, tail.join("\n"))
+    }
+
+    /// Runs a command line in the machine's shell: its status and what it printed.
+    pub(crate) fn try_shell(&mut self, command: &str) -> Result<(i32, String)> {
+        self.order(&Order::Shell {
+            command: command.to_owned(),
+        })?;
+        match self.report()? {
+            Report::Done { status, output } => Ok((status, output)),
+            other => bail!("{}: not done but {other:?}", self.name),
+        }
+    }
+
+    /// As [`Self::try_shell`], for a command that must succeed.
+    pub(crate) fn shell(&mut self, command: &str) -> Result<String> {
+        let (status, output) = self.try_shell(command)?;
+        if status != 0 {
+            bail!("{}# {command}\nexit status {status}\n{output}", self.name);
+        }
+        Ok(output)
+    }
+
+    /// Switches the machine off, and says what its kernel complained of: nothing, one hopes.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>> {
+        self.order(&Order::Off)?;
+        // It is off when its line is cut.
+        while self.reports.recv_timeout(PATIENCE).is_ok() {}
+        drop(self.qemu.kill());
+        self.qemu.wait()?;
+        Ok(splats(&self.console))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        drop(self.qemu.kill());
+        drop(self.qemu.wait());
+    }
+}
+
+/// The lines of a console's log that say that something is wrong, and what follows them.
+pub(crate) fn splats(console: &Path) -> Vec<String> {
+    let log = fs::read(console).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    let mut found = Vec::new();
+    let mut until = 0;
+    for (at, line) in lines.iter().enumerate() {
+        if SPLATS.iter().any(|splat| line.contains(splat)) {
+            until = until.max(at + 30);
+        }
+        if at < until {
+            found.push((*line).to_owned());
+        }
+    }
+    found
+}
