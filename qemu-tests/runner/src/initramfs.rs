@@ -104,7 +104,9 @@ pub(crate) fn make(kernel: &Kernel, module: &Path, guest: &Path, dir: &Path) -> 
     if root.exists() {
         fs::remove_dir_all(&root)?;
     }
-    for mount in ["dev", "proc", "run", "sys", "tmp", "etc", "bin", "sbin", "usr/bin"] {
+    for mount in [
+        "dev", "proc", "run", "sys", "tmp", "etc", "bin", "sbin", "usr/bin",
+    ] {
         fs::create_dir_all(root.join(mount))?;
     }
     copy(guest, &root.join("init"))?;
@@ -140,7 +142,10 @@ pub(crate) fn make(kernel: &Kernel, module: &Path, guest: &Path, dir: &Path) -> 
 
     let archive = dir.join("initramfs.cpio");
     run(Command::new("sh")
-        .args(["-c", "find . -print0 | cpio --null --create --format=newc --quiet"])
+        .args([
+            "-c",
+            "find . -print0 | cpio --null --create --format=newc --quiet",
+        ])
         .current_dir(&root)
         .stdout(fs::File::create(&archive)?))?;
     Ok(archive)
@@ -148,7 +153,8 @@ pub(crate) fn make(kernel: &Kernel, module: &Path, guest: &Path, dir: &Path) -> 
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().context("no folder")?)?;
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    fs::copy(from, to)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }
 

@@ -135,9 +135,15 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<
                 println!("#   {line}");
             }
             if !frames.is_empty() {
-                println!("#   pcap: {}", write_pcap(name, frames, &lab.logs)?.display());
+                println!(
+                    "#   pcap: {}",
+                    write_pcap(name, frames, &lab.logs)?.display()
+                );
             }
-            println!("#   again: make test KERNEL={} CASE={name}", lab.kernel.release);
+            println!(
+                "#   again: make test KERNEL={} CASE={name}",
+                lab.kernel.release
+            );
         }
     }
     Ok(())

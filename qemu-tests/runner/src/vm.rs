@@ -100,11 +100,18 @@ impl Vm {
             .args(["-append", "console=ttyS0 panic=-1 rdinit=/init"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
-            .args(["-chardev", "stdio,id=orders,signal=off", "-serial", "chardev:orders"])
+            .args([
+                "-chardev",
+                "stdio,id=orders,signal=off",
+                "-serial",
+                "chardev:orders",
+            ])
             .args(&config.devices)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(config.logs.join(format!("{}.qemu", config.name)))?)
+            .stderr(fs::File::create(
+                config.logs.join(format!("{}.qemu", config.name)),
+            )?)
             .spawn()
             .context("cannot start qemu-system-x86_64")?;
         let orders = qemu.stdin.take().context("no input")?;
@@ -161,7 +168,11 @@ impl Vm {
         let log = String::from_utf8_lossy(&log);
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("{} {why}; the end of its console:\n{}", self.name, tail.join("\n"))
+        bail!(
+            "{} {why}; the end of its console:\n{}",
+            self.name,
+            tail.join("\n")
+        )
     }
 
     /// Runs a command line in the machine's shell: its status and what it printed.
