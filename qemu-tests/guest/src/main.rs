@@ -2,7 +2,13 @@
 
 //! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders.
 
+mod case;
+mod cases;
+mod frame;
+mod lab;
 mod machine;
+mod tap;
+mod wire;
 
 use anyhow::{Context, Result};
 use protocol::{Order, Report};
@@ -34,7 +40,13 @@ fn obey() -> Result<()> {
     line.report(&Report::Ready)?;
     for order in BufReader::new(port).lines() {
         match serde_json::from_str(&order?).context("an order that is none")? {
-            Order::Cases { .. } => line.report(&Report::Plan(0))?,
+            Order::Cases { pattern } => {
+                case::run(&pattern, &mut line)?;
+                line.report(&Report::Done {
+                    status: 0,
+                    output: String::new(),
+                })?;
+            }
             Order::Shell { command } => {
                 let (status, output) = machine::shell(&command)?;
                 line.report(&Report::Done { status, output })?;

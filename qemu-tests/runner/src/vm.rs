@@ -9,7 +9,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{channel, Receiver, RecvTimeoutError},
+    sync::{
+        mpsc::{channel, Receiver, RecvTimeoutError},
+        LazyLock,
+    },
     thread,
     time::Duration,
 };
@@ -42,17 +45,31 @@ const SPLATS: &[&str] = &[
     "Unable to handle",
 ];
 
-/// Whether virtual machines run on the processor itself.
+/// How virtual machines run: on the processor itself where that works. That /dev/kvm is there says little in a
+/// machine that is virtual itself, so one is started, but not let run.
 pub(crate) fn accelerator() -> &'static str {
-    let kvm = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm");
-    if kvm.is_ok() {
-        "kvm"
-    } else {
-        "tcg"
-    }
+    static CHOICE: LazyLock<&'static str> = LazyLock::new(|| {
+        let works = Command::new("qemu-system-x86_64")
+            .args(["-machine", "q35,accel=kvm", "-cpu", "host", "-S"])
+            .args(["-nodefaults", "-display", "none", "-monitor", "stdio"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .and_then(|mut qemu| {
+                if let Some(mut monitor) = qemu.stdin.take() {
+                    drop(monitor.write_all(b"quit\n"));
+                }
+                qemu.wait()
+            })
+            .is_ok_and(|status| status.success());
+        if works {
+            "kvm"
+        } else {
+            "tcg"
+        }
+    });
+    *CHOICE
 }
 
 /// How to start a machine.

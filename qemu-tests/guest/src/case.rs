@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Running cases: each in a laboratory of its own, with the module loaded, on a kernel that is well after it.
+
+use crate::{lab::Lab, machine, Line};
+use anyhow::{ensure, Context, Result};
+use protocol::{Ended, Outcome, Report};
+use std::{fmt, fs, path::Path, time::Instant};
+
+/// A case: what must hold, told as the story of a network.
+pub(crate) struct Case {
+    /// Its name: the row of the semantics first.
+    pub(crate) name: &'static str,
+    /// The story.
+    pub(crate) run: fn(&mut Lab) -> Result<()>,
+}
+
+/// The cases of a file, by their functions' names.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[$crate::case::Case] = &[
+            $($crate::case::Case { name: stringify!($name), run: $name }),*
+        ];
+    };
+}
+pub(crate) use cases;
+
+/// Why a case cannot run here.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// Runs the cases whose names contain `pattern`, and reports each.
+pub(crate) fn run(pattern: &str, line: &mut Line) -> Result<()> {
+    let cases: Vec<&Case> = crate::cases::all()
+        .filter(|case| case.name.contains(pattern))
+        .collect();
+    line.report(&Report::Plan(cases.len()))?;
+    for case in cases {
+        let start = Instant::now();
+        let mut lab = Lab::new();
+        let result = load()
+            .and_then(|()| (case.run)(&mut lab))
+            .and_then(|()| well());
+        let outcome = match result {
+            Ok(()) => Outcome::Passed,
+            Err(error) => match error.downcast_ref::<Skip>() {
+                Some(skip) => Outcome::Skipped {
+                    why: skip.to_string(),
+                },
+                None => {
+                    for frame in lab.frames() {
+                        line.report(&Report::Frame(frame))?;
+                    }
+                    Outcome::Failed {
+                        why: format!("{error:#}\n{}", lab.tell()),
+                    }
+                }
+            },
+        };
+        drop(lab);
+        line.report(&Report::Ended(Ended {
+            name: case.name.to_owned(),
+            outcome,
+            milliseconds: start.elapsed().as_millis() as u64,
+        }))?;
+    }
+    Ok(())
+}
+
+/// Loads the module, if a case before has left it unloaded.
+pub(crate) fn load() -> Result<()> {
+    if !Path::new("/sys/module/arp_hidden").exists() {
+        let (status, output) = machine::shell("insmod /arp_hidden.ko")?;
+        ensure!(status == 0, "insmod: {output}");
+    }
+    Ok(())
+}
+
+/// Whether the kernel has nothing to complain of: it is tainted by a module from out of its tree, without a
+/// signature, and by nothing else.
+fn well() -> Result<()> {
+    const OUT_OF_TREE_UNSIGNED: u64 = 1 << 12 | 1 << 13;
+    let taint = fs::read_to_string("/proc/sys/kernel/tainted")?;
+    let taint: u64 = taint.trim().parse().context("tainted")?;
+    ensure!(
+        taint & !OUT_OF_TREE_UNSIGNED == 0,
+        "the kernel is tainted: {taint:#x}"
+    );
+    Ok(())
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a case builds its network of: hosts (network namespaces) and the wires between them.
+
+use crate::{
+    machine,
+    tap::Tap,
+    wire::{tell, Wire}, //
+};
+use anyhow::{bail, ensure, Context, Result};
+use nix::sched::{setns, CloneFlags};
+use protocol::Frame;
+use std::{
+    cell::RefCell,
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    rc::Rc,
+};
+
+/// What a person would type to do what a case did so far.
+type Transcript = Rc<RefCell<Vec<String>>>;
+
+/// The laboratory of one case.
+pub(crate) struct Lab {
+    typed: Transcript,
+    hosts: Vec<Host>,
+    wires: Vec<Rc<Wire>>,
+}
+
+impl Lab {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        Self {
+            typed: Transcript::default(),
+            hosts: Vec::new(),
+            wires: Vec::new(),
+        }
+    }
+
+    /// A new host: a namespace of that name, with lo up.
+    pub(crate) fn host(&mut self, name: &str) -> Result<Host> {
+        self.run(&format!("ip netns add {name}"))?;
+        let host = Host {
+            name: name.to_owned(),
+            inside: Rc::new(File::open(format!("/run/netns/{name}"))?),
+            typed: self.typed.clone(),
+        };
+        self.hosts.push(host.clone());
+        // What IPv6 says of itself is of no use here.
+        host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
+        host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
+        host.ip("link set lo up")?;
+        Ok(host)
+    }
+
+    /// A wire between eth`n` of a host and eth`m` of its neighbour, both up.
+    pub(crate) fn wire(
+        &mut self,
+        (host, device): (&Host, &str),
+        (neighbour, end): (&Host, &str),
+        address: Ipv4Addr,
+    ) -> Result<Rc<Wire>> {
+        let number = 2 * self.wires.len() as u8 + 1;
+        let (far_mac, near_mac) = ([2, 0, 0, 0, 0, number], [2, 0, 0, 0, 0, number + 1]);
+        self.run(&format!(
+            "ip link add {device} netns {host} address 02:00:00:00:00:{number:02x} type veth \
+             peer name {end} netns {neighbour} address 02:00:00:00:00:{:02x}",
+            number + 1,
+        ))?;
+        host.ip(&format!("link set {device} up"))?;
+        neighbour.ip(&format!("link set {end} up"))?;
+        let near = neighbour.enter(|| Tap::open(end))??;
+        let far = host.enter(|| Tap::open(device))??;
+        let name = format!("{host}/{device}--{neighbour}/{end}");
+        let wire = Rc::new(Wire::new(name, (near, near_mac), (far, far_mac), address));
+        self.wires.push(wire.clone());
+        Ok(wire)
+    }
+
+    /// Runs a command line outside of any host; it must succeed.
+    pub(crate) fn run(&self, command: &str) -> Result<String> {
+        self.typed.borrow_mut().push(command.to_owned());
+        must(command)
+    }
+
+    /// All frames that passed.
+    pub(crate) fn frames(&self) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = self.wires.iter().flat_map(|wire| wire.seen()).collect();
+        frames.sort_by_key(|frame| frame.microseconds);
+        frames
+    }
+
+    /// What somebody who looks into a failure wants to know.
+    pub(crate) fn tell(&self) -> String {
+        let mut text = "--- what was done\n".to_owned();
+        for command in &*self.typed.borrow() {
+            text += &format!("{command}\n");
+        }
+        for host in &self.hosts {
+            text += &format!("--- {host}\n");
+            for look in ["ip -br -4 addr", "ip route show table all", "ip neigh", "grep -s . /proc/sys/net/ipv4/conf/*/hidden /proc/sys/net/ipv4/conf/*/arp_invisible | grep -v :0"] {
+                text += &host.try_run(look).map_or_else(|error| error.to_string(), |(_, text)| text);
+            }
+        }
+        text += "--- what passed\n";
+        // Of a flood, the end.
+        let frames = self.frames();
+        text += &tell(&frames[frames.len().saturating_sub(40)..]);
+        text
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for host in &self.hosts {
+            drop(machine::shell(&format!("ip netns del {host}")));
+        }
+    }
+}
+
+fn must(command: &str) -> Result<String> {
+    let (status, output) = machine::shell(command)?;
+    ensure!(status == 0, "'{command}' failed: {output}");
+    Ok(output)
+}
+
+/// The flags by which a device is concealed: the cases try each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// `hidden` = 1.
+    Hidden,
+    /// `hidden` = 2.
+    Strict,
+    /// `arp_invisible` = 1.
+    Invisible,
+}
+
+impl Way {
+    /// All of them.
+    pub(crate) const ALL: [Way; 3] = [Way::Hidden, Way::Strict, Way::Invisible];
+
+    /// The name of the knob.
+    pub(crate) fn knob(self) -> &'static str {
+        match self {
+            Way::Hidden | Way::Strict => "hidden",
+            Way::Invisible => "arp_invisible",
+        }
+    }
+
+    fn value(self) -> i32 {
+        match self {
+            Way::Hidden | Way::Invisible => 1,
+            Way::Strict => 2,
+        }
+    }
+}
+
+/// A host: a network namespace.
+#[derive(Clone)]
+pub(crate) struct Host {
+    name: String,
+    inside: Rc<File>,
+    typed: Transcript,
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Host {
+    /// Does something in the host's namespace: sockets and sysctl files that are opened there are its own.
+    pub(crate) fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
+        let outside = File::open("/proc/thread-self/ns/net")?;
+        setns(&*self.inside, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
+        let result = f();
+        setns(&outside, CloneFlags::CLONE_NEWNET).context("cannot leave a namespace")?;
+        Ok(result)
+    }
+
+    /// Runs `ip` on the host; it must succeed.
+    pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
+        let command = format!("ip -n {self} {arguments}");
+        self.typed.borrow_mut().push(command.clone());
+        must(&command)
+    }
+
+    /// Runs a command line on the host: its status and what it printed.
+    pub(crate) fn try_run(&self, command: &str) -> Result<(i32, String)> {
+        self.enter(|| machine::shell(command))?
+    }
+
+    /// Runs a command line on the host; it must succeed.
+    pub(crate) fn run(&self, command: &str) -> Result<String> {
+        self.typed
+            .borrow_mut()
+            .push(format!("ip netns exec {self} {command}"));
+        let (status, output) = self.try_run(command)?;
+        ensure!(status == 0, "{self}# {command}\n{output}");
+        Ok(output)
+    }
+
+    /// Writes a text into a file below /proc/sys.
+    pub(crate) fn write(&self, file: &str, text: &str) -> io::Result<()> {
+        self.typed
+            .borrow_mut()
+            .push(format!("ip netns exec {self} sysctl -w {file}='{text}'"));
+        self.enter(|| fs::write(format!("/proc/sys/{file}"), text))
+            .map_err(io::Error::other)?
+    }
+
+    /// Writes a value that must be taken into a file below /proc/sys.
+    pub(crate) fn set(&self, file: &str, value: i32) -> Result<()> {
+        self.write(file, &value.to_string())
+            .with_context(|| format!("{file} does not take {value}"))
+    }
+
+    /// Reads a value of a file below /proc/sys.
+    pub(crate) fn get(&self, file: &str) -> Result<i32> {
+        let text = self.enter(|| fs::read_to_string(format!("/proc/sys/{file}")))??;
+        text.trim()
+            .parse()
+            .with_context(|| format!("{file}: {text}"))
+    }
+
+    /// Sets `knob` of a directory of net.ipv4.conf.
+    pub(crate) fn conf(&self, directory: &str, knob: &str, value: i32) -> Result<()> {
+        self.set(&format!("net/ipv4/conf/{directory}/{knob}"), value)
+    }
+
+    /// Conceals the addresses of a device: the two lines of the README.
+    pub(crate) fn conceal(&self, device: &str, way: Way) -> Result<()> {
+        self.conf("all", way.knob(), 1)?;
+        self.conf(device, way.knob(), way.value())
+    }
+
+    /// Takes back [`Self::conceal`].
+    pub(crate) fn reveal(&self, device: &str, way: Way) -> Result<()> {
+        self.conf(device, way.knob(), 0)
+    }
+
+    /// Sends a datagram from an address of the host's to a port that nobody listens on.
+    pub(crate) fn say(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<()> {
+        self.typed.borrow_mut().push(format!(
+            "ip netns exec {self} nc -u -s {from} {to} 9 </dev/null"
+        ));
+        self.enter(|| UdpSocket::bind((from, 0))?.send_to(b"hello", (to, 9)))?
+            .with_context(|| format!("cannot send from {from} to {to}"))?;
+        Ok(())
+    }
+
+    /// The source address that the host takes to a destination when it is left to it.
+    pub(crate) fn source_to(&self, to: Ipv4Addr) -> Result<Ipv4Addr> {
+        self.typed
+            .borrow_mut()
+            .push(format!("ip -n {self} route get {to}"));
+        let source = self.enter(|| {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect(SocketAddrV4::new(to, 9))?;
+            socket.local_addr()
+        })?;
+        match source.with_context(|| format!("no route to {to}"))? {
+            std::net::SocketAddr::V4(source) => Ok(*source.ip()),
+            other => bail!("{other} as a source"),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A raw socket on one network device: sends any frame, and sees all that pass.
+
+use anyhow::{Context, Result};
+use nix::{
+    libc,
+    net::if_::if_nametoindex,
+    poll::{poll, PollFd, PollFlags, PollTimeout},
+    sys::socket::{
+        bind, recvfrom, send, setsockopt, socket, sockopt, AddressFamily, LinkAddr, MsgFlags,
+        SockFlag, SockProtocol, SockType, SockaddrLike,
+    },
+};
+use std::{
+    mem::size_of,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+/// A frame that passed a device.
+pub(crate) struct Passed {
+    /// The device received it; else it sent it.
+    pub(crate) received: bool,
+    /// From the Ethernet header on.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The socket. It stays with its device, wherever the process goes.
+pub(crate) struct Tap(OwnedFd);
+
+impl Tap {
+    /// Opens one on a device of the current namespace.
+    pub(crate) fn open(device: &str) -> Result<Self> {
+        // No protocol yet: nothing of other devices is to get in before the socket is bound.
+        let tap = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        setsockopt(&tap, sockopt::RcvBufForce, &(32 << 20))?;
+        let address = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: SockProtocol::EthAll as u16,
+            sll_ifindex: if_nametoindex(device).with_context(|| format!("no device {device}"))?
+                as i32,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        let len = size_of::<libc::sockaddr_ll>() as u32;
+        // SAFETY: The pointer is to a `sockaddr_ll` of that length.
+        let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(len)) }
+            .context("no link address")?;
+        bind(tap.as_raw_fd(), &address)?;
+        Ok(Self(tap))
+    }
+
+    /// Sends a frame.
+    pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
+        send(self.0.as_raw_fd(), frame, MsgFlags::empty()).context("cannot send a frame")?;
+        Ok(())
+    }
+
+    /// The next frame that passed; `None` if none did until `deadline`.
+    pub(crate) fn next(&self, deadline: Instant) -> Result<Option<Passed>> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        // Rounded up: what has not quite come is not to be missed by a poll of no length.
+        let timeout =
+            PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+        if poll(&mut ready, timeout)? == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; 1 << 16];
+        let (len, from) = recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes)?;
+        bytes.truncate(len);
+        let outgoing = from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING);
+        Ok(Some(Passed {
+            received: !outgoing,
+            bytes,
+        }))
+    }
+}
