@@ -2,7 +2,10 @@
 
 //! ARP on Ethernet: what a case sends, and what it reads off the wire.
 
-use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header};
+use etherparse::{
+    ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, NetHeaders,
+    PacketHeaders,
+};
 use std::{fmt, net::Ipv4Addr};
 
 /// A hardware address.
@@ -105,10 +108,24 @@ impl fmt::Display for Arp {
     }
 }
 
+/// The source address of a frame that carries IPv4.
+pub(crate) fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
+    match PacketHeaders::from_ethernet_slice(frame).ok()?.net? {
+        NetHeaders::Ipv4(header, _) => Some(header.source.into()),
+        _ => None,
+    }
+}
+
 /// A frame in a line.
 pub(crate) fn describe(frame: &[u8]) -> String {
     match Arp::read(frame) {
         Some(arp) => arp.to_string(),
+        None if ipv4_source(frame).is_some() => {
+            let ip = |at: usize| {
+                Ipv4Addr::from([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+            };
+            format!("IPv4 {} > {}, protocol {}", ip(26), ip(30), frame[23])
+        }
         None => {
             let kind = frame.get(12..14).unwrap_or_default();
             format!("{} bytes of type {kind:02x?}", frame.len())

@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
     libc,
     net::if_::if_nametoindex,
     poll::{poll, PollFd, PollFlags, PollTimeout},
@@ -66,21 +67,29 @@ impl Tap {
 
     /// The next frame that passed; `None` if none did until `deadline`.
     pub(crate) fn next(&self, deadline: Instant) -> Result<Option<Passed>> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        // Rounded up: what has not quite come is not to be missed by a poll of no length.
-        let timeout =
-            PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
-        if poll(&mut ready, timeout)? == 0 {
-            return Ok(None);
-        }
         let mut bytes = vec![0; 1 << 16];
-        let (len, from) = recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes)?;
-        bytes.truncate(len);
-        let outgoing = from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING);
-        Ok(Some(Passed {
-            received: !outgoing,
-            bytes,
-        }))
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            // Rounded up: what has not quite come is not to be missed by a poll of no length.
+            let timeout = PollTimeout::try_from(left + Duration::from_micros(999))
+                .unwrap_or(PollTimeout::MAX);
+            if poll(&mut ready, timeout)? == 0 {
+                return Ok(None);
+            }
+            match recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes) {
+                Ok((len, from)) => {
+                    bytes.truncate(len);
+                    let outgoing = from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING);
+                    return Ok(Some(Passed {
+                        received: !outgoing,
+                        bytes,
+                    }));
+                }
+                // The device was down for a while; it is told once.
+                Err(Errno::ENETDOWN) => {}
+                Err(error) => return Err(error).context("cannot receive"),
+            }
+        }
     }
 }

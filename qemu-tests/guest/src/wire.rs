@@ -3,7 +3,7 @@
 //! A wire from a host to its neighbour: the neighbour's end is where cases ask and listen.
 
 use crate::{
-    frame::{describe, Arp, Mac, BROADCAST, MULTICAST},
+    frame::{describe, ipv4_source, Arp, Mac, BROADCAST, MULTICAST},
     tap::Tap, //
 };
 use anyhow::{bail, Context, Result};
@@ -169,7 +169,17 @@ impl Wire {
         Ok(heard.iter().filter_map(|frame| Arp::read(frame)).collect())
     }
 
-    fn request(&self, probe: &Probe) -> Arp {
+    /// The source addresses of the IPv4 packets among [`Self::heard`].
+    pub(crate) fn heard_sources(&self) -> Result<Vec<Ipv4Addr>> {
+        let heard = self.heard()?;
+        Ok(heard
+            .iter()
+            .filter_map(|frame| ipv4_source(frame))
+            .collect())
+    }
+
+    /// The request that a probe stands for.
+    pub(crate) fn request(&self, probe: &Probe) -> Arp {
         Arp {
             from: self.near_mac,
             to: match probe.to {
@@ -192,6 +202,41 @@ impl Wire {
         let mut replies = self.heard_arp()?;
         replies.retain(|arp| arp.is_reply() && arp.sip == probe.tip);
         Ok(replies)
+    }
+
+    /// Sends a frame and counts the ARP replies to it.
+    pub(crate) fn replies_to(&self, frame: &[u8]) -> Result<usize> {
+        self.heard()?;
+        self.send(frame)?;
+        Ok(self
+            .heard_arp()?
+            .iter()
+            .filter(|arp| arp.is_reply())
+            .count())
+    }
+
+    /// Asks for `tip` and counts the replies until another device of the host than the wire's end answers for
+    /// `own`: for devices that hear broadcasts later than others, but in order.
+    pub(crate) fn replies_until(&self, tip: Ipv4Addr, own: Ipv4Addr) -> Result<usize> {
+        self.heard()?;
+        self.send(&self.request(&who_has(tip)).bytes())?;
+        self.send(&self.request(&who_has(own)).bytes())?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut count = 0;
+        while Instant::now() < deadline {
+            let replies = self.heard_arp()?;
+            count += replies
+                .iter()
+                .filter(|arp| arp.is_reply() && arp.sip == tip)
+                .count();
+            if replies
+                .iter()
+                .any(|arp| arp.is_reply() && arp.sip == own && arp.sha != self.far_mac)
+            {
+                return Ok(count);
+            }
+        }
+        bail!("no answer for {own}, which its device should have heard")
     }
 
     /// The request must be answered: once, by the host's end.
@@ -217,8 +262,7 @@ impl Wire {
         }
     }
 
-    /// The sender address of the one address that the host asks the neighbour's hardware address by, since the
-    /// last look.
+    /// The sender address that the host's requests for `target` carried, since the last look.
     pub(crate) fn announced(&self, target: Ipv4Addr) -> Result<Ipv4Addr> {
         let mut asked = self.heard_arp()?;
         asked.retain(|arp| arp.is_request() && arp.tip == target);

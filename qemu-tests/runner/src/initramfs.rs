@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The root of the virtual machines: the guest as PID 1, the module under test, the tools that a network
+//! The root of the virtual machines: the guest as PID 1, the module under test and its neighbours, the tools that a network
 //! administrator types, and the modules of the stock kernel that a case may want.
 
 use anyhow::{bail, Context, Result};
@@ -38,6 +38,7 @@ const MODULES: &[&str] = &[
     "ipip",
     "macvlan",
     "nf_tables",
+    "nfnetlink_hook",
     "nft_chain_nat",
     "nft_masq",
     "nft_redir",
@@ -99,7 +100,12 @@ impl Kernel {
 }
 
 /// Makes the archive `dir`/initramfs.cpio and returns its path.
-pub(crate) fn make(kernel: &Kernel, module: &Path, guest: &Path, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn make(
+    kernel: &Kernel,
+    modules: &[&Path],
+    guest: &Path,
+    dir: &Path,
+) -> Result<PathBuf> {
     let root = dir.join("initramfs");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -110,7 +116,9 @@ pub(crate) fn make(kernel: &Kernel, module: &Path, guest: &Path, dir: &Path) -> 
         fs::create_dir_all(root.join(mount))?;
     }
     copy(guest, &root.join("init"))?;
-    copy(module, &root.join("arp_hidden.ko"))?;
+    for module in modules {
+        copy(module, &root.join(module.file_name().context("no file")?))?;
+    }
     let mut libraries = HashSet::new();
     libraries_of(guest, &mut libraries)?;
     for tool in TOOLS {

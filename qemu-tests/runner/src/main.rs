@@ -41,7 +41,7 @@ struct Given {
     /// The folder of the kernel, as scripts/kernel made it.
     #[arg(long)]
     kernel: PathBuf,
-    /// The module, built for that kernel.
+    /// The module, built for that kernel; the tests' own modules lie beside it.
     #[arg(long)]
     module: PathBuf,
 }
@@ -65,7 +65,8 @@ impl Lab {
             .join("lab");
         fs::create_dir_all(&logs)?;
         let guest = std::env::current_exe()?.with_file_name("guest");
-        let initramfs = initramfs::make(&kernel, &given.module, &guest, &logs)?;
+        let modules = [&*given.module, &*given.module.with_file_name("holder.ko")];
+        let initramfs = initramfs::make(&kernel, &modules, &guest, &logs)?;
         Ok(Self {
             kernel,
             initramfs,

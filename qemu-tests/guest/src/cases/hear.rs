@@ -2,15 +2,42 @@
 
 //! Requests that a host hears: rows 1 to 10.
 
-use super::{real_server, HOST, VIP};
+use super::{announce::announces, bare, real_server, HOST, NEIGHBOUR, VIP};
 use crate::{
     case::cases,
+    frame::{Arp, BROADCAST},
     lab::{Lab, Way},
     wire::who_has, //
 };
-use anyhow::Result;
+use anyhow::{ensure, Result};
+use std::net::Ipv4Addr;
 
-cases![row01_broadcast];
+cases![
+    row01_broadcast,
+    row01_all_must_be_set,
+    row01_local_prefix,
+    row01_on_a_vlan,
+    row01_on_a_bridge,
+    row01_on_a_bond,
+    row01_macvlan,
+    row02_unicast,
+    row02_two_owners,
+    row03_own_address,
+    row04_duplicate_address_detection,
+    row05_duplicate_address_detection_own,
+    row06_weak_host,
+    row06_any_visible_owner_wins,
+    row06_keepalived,
+    row06_vrf,
+    row07_requester_not_learnt,
+    row08_proxy_arp,
+    row08_neigh_proxy,
+    row09_replies_and_gratuitous,
+    row10_arp_ignore,
+    row10_arp_filter,
+    row10_arptables,
+    row10_nft,
+];
 
 fn row01_broadcast(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
@@ -24,4 +51,481 @@ fn row01_broadcast(lab: &mut Lab) -> Result<()> {
         host.reveal("lo", way)?;
     }
     wire.answered(who_has(VIP))
+}
+
+fn row01_all_must_be_set(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conf("lo", way.knob(), 1)?;
+        wire.answered(who_has(VIP))?;
+        host.conf("all", way.knob(), 1)?;
+        wire.silent(who_has(VIP))?;
+        host.conf("lo", way.knob(), 0)?;
+        wire.answered(who_has(VIP))?;
+        host.conf("all", way.knob(), 0)?;
+    }
+    Ok(())
+}
+
+/// `ip addr add 10.0.0.0/28 dev lo` makes lo own sixteen addresses.
+fn row01_local_prefix(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let (inside, outside) = (Ipv4Addr::new(10, 7, 7, 9), Ipv4Addr::new(10, 7, 7, 17));
+    host.ip("addr add 10.7.7.0/28 dev lo")?;
+    host.ip("route add local 10.8.8.0/24 dev lo")?;
+    for way in Way::ALL {
+        wire.answered(who_has(inside))?;
+        wire.answered(who_has(Ipv4Addr::new(10, 8, 8, 8)))?;
+        host.conceal("lo", way)?;
+        wire.silent(who_has(inside))?;
+        wire.silent(who_has(Ipv4Addr::new(10, 8, 8, 8)))?;
+        wire.silent(who_has(outside))?;
+        host.ip("addr add 10.7.7.9/32 dev eth0")?;
+        wire.answered(who_has(inside))?;
+        host.ip("addr del 10.7.7.9/32 dev eth0")?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// A device on top of the wire's end receives: `steps` make it; requests come with the VLAN's `tag`.
+fn row01_on(lab: &mut Lab, steps: &[&str], tag: &[u8]) -> Result<()> {
+    let (host, _, wire) = bare(lab)?;
+    host.ip("addr add 10.0.0.100/32 dev lo")?;
+    for step in steps {
+        host.ip(step)?;
+    }
+    let mut request = wire.request(&who_has(VIP)).bytes();
+    request.splice(12..12, tag.iter().copied());
+    for way in Way::ALL {
+        ensure!(wire.replies_to(&request)? == 1, "the flag is off");
+        host.conceal("lo", way)?;
+        ensure!(wire.replies_to(&request)? == 0, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row01_on_a_vlan(lab: &mut Lab) -> Result<()> {
+    let steps = [
+        "link add eth0.7 link eth0 type vlan id 7",
+        "addr add 10.0.0.1/24 dev eth0.7",
+        "link set eth0.7 up",
+    ];
+    row01_on(lab, &steps, &[0x81, 0, 0, 7])
+}
+
+fn row01_on_a_bridge(lab: &mut Lab) -> Result<()> {
+    let steps = [
+        "link add br0 type bridge",
+        "link set eth0 master br0",
+        "addr add 10.0.0.1/24 dev br0",
+        "link set br0 up",
+    ];
+    row01_on(lab, &steps, &[])
+}
+
+fn row01_on_a_bond(lab: &mut Lab) -> Result<()> {
+    let steps = [
+        "link add bond0 type bond mode active-backup",
+        "link set eth0 down",
+        "link set eth0 master bond0",
+        "addr add 10.0.0.1/24 dev bond0",
+        "link set bond0 up",
+    ];
+    row01_on(lab, &steps, &[])
+}
+
+/// A macvlan hears broadcasts from a work queue: what shows that it had its turn is a later answer.
+fn row01_macvlan(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("link add mac0 link eth0 type macvlan mode bridge")?;
+    host.ip("link set mac0 up")?;
+    host.ip("addr add 10.0.0.3/24 dev mac0")?;
+    let own = Ipv4Addr::new(10, 0, 0, 3);
+    // eth0 and mac0 both hear and both answer, mac0 later.
+    for way in Way::ALL {
+        ensure!(wire.replies_until(VIP, own)? == 2, "the flag is off");
+        host.conceal("lo", way)?;
+        ensure!(wire.replies_until(VIP, own)? == 0, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row02_unicast(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    wire.answered(who_has(VIP).unicast())?;
+    for classic in [Way::Hidden, Way::Invisible] {
+        host.conceal("lo", classic)?;
+        wire.silent(who_has(VIP))?;
+        wire.answered(who_has(VIP).unicast())?;
+        host.reveal("lo", classic)?;
+    }
+    host.conceal("lo", Way::Strict)?;
+    wire.silent(who_has(VIP).unicast())?;
+    wire.answered(who_has(HOST).unicast())?;
+    host.reveal("lo", Way::Strict)?;
+    wire.answered(who_has(VIP).unicast())
+}
+
+/// Silence to unicast takes every owner's wish.
+fn row02_two_owners(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.0.0.100/32 dev dummy0")?;
+    host.conceal("lo", Way::Strict)?;
+    host.conceal("dummy0", Way::Hidden)?;
+    wire.silent(who_has(VIP))?;
+    wire.answered(who_has(VIP).unicast())?;
+    host.conceal("dummy0", Way::Strict)?;
+    wire.silent(who_has(VIP).unicast())?;
+    host.reveal("dummy0", Way::Strict)?;
+    host.conceal("dummy0", Way::Invisible)?;
+    wire.silent(who_has(VIP))?;
+    wire.answered(who_has(VIP).unicast())
+}
+
+fn row03_own_address(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("addr add 10.0.0.100/32 dev eth0")?;
+    for way in Way::ALL {
+        // On hidden lo too: who hears it is an owner.
+        host.conceal("lo", way)?;
+        host.conceal("eth0", way)?;
+        for tip in [HOST, VIP] {
+            wire.answered(who_has(tip))?;
+            wire.answered(who_has(tip).multicast())?;
+            wire.answered(who_has(tip).unicast())?;
+        }
+        host.reveal("lo", way)?;
+        host.reveal("eth0", way)?;
+    }
+    host.conceal("lo", Way::Hidden)?;
+    host.ip("addr del 10.0.0.100/32 dev eth0")?;
+    wire.silent(who_has(VIP))
+}
+
+fn row04_duplicate_address_detection(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        wire.answered(who_has(VIP).dad())?;
+        wire.answered(who_has(VIP).dad().unicast())?;
+        host.conceal("lo", way)?;
+        wire.silent(who_has(VIP).dad())?;
+        wire.silent(who_has(VIP).dad().unicast())?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row05_duplicate_address_detection_own(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conceal("eth0", way)?;
+        host.conceal("lo", way)?;
+        wire.answered(who_has(HOST).dad())?;
+        wire.answered(who_has(HOST).dad().unicast())?;
+        host.reveal("eth0", way)?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row06_weak_host(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let other = Ipv4Addr::new(10, 5, 5, 5);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        // The device that hears may be concealed itself: the flag is the owner's.
+        host.conceal("eth0", way)?;
+        wire.answered(who_has(other))?;
+        wire.silent(who_has(VIP))?;
+        host.reveal("lo", way)?;
+        host.reveal("eth0", way)?;
+    }
+    Ok(())
+}
+
+/// Two owners, in each order in which they can come and go.
+fn row06_any_visible_owner_wins(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("addr del 10.0.0.100/32 dev lo")?;
+    host.ip("link add dummy0 up type dummy")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        for (first, second) in [("lo", "dummy0"), ("dummy0", "lo")] {
+            host.ip(&format!("addr add 10.0.0.100/32 dev {first}"))?;
+            host.ip(&format!("addr add 10.0.0.100/32 dev {second}"))?;
+            wire.answered(who_has(VIP))?;
+            host.conceal("dummy0", way)?;
+            wire.silent(who_has(VIP))?;
+            host.reveal("dummy0", way)?;
+            wire.answered(who_has(VIP))?;
+            host.ip("addr del 10.0.0.100/32 dev dummy0")?;
+            wire.silent(who_has(VIP))?;
+            host.ip("addr del 10.0.0.100/32 dev lo")?;
+            wire.silent(who_has(VIP))?;
+        }
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// The VIP is on hidden lo always, and on eth0 too while this node is the master.
+fn row06_keepalived(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        for _ in 0..3 {
+            wire.silent(who_has(VIP))?;
+            host.ip("addr add 10.0.0.100/32 dev eth0")?;
+            wire.answered(who_has(VIP))?;
+            host.say(VIP, NEIGHBOUR)?;
+            ensure!(
+                wire.announced(NEIGHBOUR)? == VIP,
+                "the master may announce the VIP"
+            );
+            host.ip("neigh flush dev eth0")?;
+            host.ip("addr del 10.0.0.100/32 dev eth0")?;
+        }
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// One address, concealed in one l3 domain and visible in another.
+fn row06_vrf(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let other = lab.host("other")?;
+    let inner = lab.wire((&host, "eth1"), (&other, "eth0"), NEIGHBOUR)?;
+    host.ip("link add red up type vrf table 10")?;
+    host.ip("link set eth1 master red")?;
+    host.ip("addr add 10.0.0.1/24 dev eth1")?;
+    host.ip("addr add 10.0.0.100/32 dev red")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        wire.silent(who_has(VIP))?;
+        inner.answered(who_has(VIP))?;
+        host.reveal("lo", way)?;
+        host.conceal("red", way)?;
+        wire.answered(who_has(VIP))?;
+        inner.silent(who_has(VIP))?;
+        host.reveal("red", way)?;
+    }
+    Ok(())
+}
+
+fn row07_requester_not_learnt(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let learnt = || Ok::<_, anyhow::Error>(host.ip("neigh show dev eth0")?.contains("10.0.0.2 "));
+    for way in Way::ALL {
+        wire.answered(who_has(VIP))?;
+        ensure!(learnt()?, "an answered requester is learnt");
+        host.ip("neigh flush dev eth0")?;
+        host.conceal("lo", way)?;
+        wire.silent(who_has(VIP))?;
+        ensure!(!learnt()?, "{way:?}: the requester is learnt");
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let behind = Ipv4Addr::new(10, 6, 6, 6);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("route add 10.6.6.0/24 dev dummy0")?;
+    host.conf("all", "forwarding", 1)?;
+    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    for pvlan in [false, true] {
+        let (knob, tip) = if pvlan {
+            ("proxy_arp_pvlan", Ipv4Addr::new(10, 0, 0, 77))
+        } else {
+            ("proxy_arp", behind)
+        };
+        wire.silent(who_has(tip))?;
+        host.conf("eth0", knob, 1)?;
+        for way in Way::ALL {
+            host.conceal("lo", way)?;
+            wire.answered(who_has(tip))?;
+            wire.silent(who_has(VIP))?;
+            host.conceal("dummy0", way)?;
+            wire.answered(who_has(tip))?;
+            host.reveal("dummy0", way)?;
+            host.reveal("lo", way)?;
+        }
+        host.conf("eth0", knob, 0)?;
+    }
+    Ok(())
+}
+
+fn row08_neigh_proxy(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let behind = Ipv4Addr::new(10, 6, 6, 6);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("route add 10.6.6.0/24 dev dummy0")?;
+    host.conf("all", "forwarding", 1)?;
+    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    host.ip("neigh add proxy 10.6.6.6 dev eth0")?;
+    host.ip("neigh add proxy 10.0.0.100 dev eth0")?;
+    for way in Way::ALL {
+        wire.answered(who_has(VIP))?;
+        host.conceal("lo", way)?;
+        wire.answered(who_has(behind))?;
+        wire.silent(who_has(VIP))?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// A neighbour's entry is updated by its gratuitous ARP and by its replies, whatever the flags.
+fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let other = Ipv4Addr::new(10, 0, 0, 9);
+    host.conf("eth0", "arp_accept", 1)?;
+    for way in [
+        None,
+        Some(Way::Hidden),
+        Some(Way::Strict),
+        Some(Way::Invisible),
+    ] {
+        if let Some(way) = way {
+            host.conceal("lo", way)?;
+            host.conceal("eth0", way)?;
+        }
+        for (op, sip, tip, last) in [
+            (1, other, other, 0xa),
+            (2, other, other, 0xb),
+            (2, other, HOST, 0xc),
+            (2, other, VIP, 0xd),
+        ] {
+            host.ip("neigh flush dev eth0")?;
+            let sha = [2, 0, 0, 0, 9, last];
+            let to = if op == 1 { BROADCAST } else { wire.far_mac };
+            let tha = if sip == tip { sha } else { wire.far_mac };
+            let arp = Arp {
+                from: wire.near_mac,
+                to,
+                op,
+                sha,
+                sip,
+                tha,
+                tip,
+            };
+            wire.send(&arp.bytes())?;
+            wire.heard()?;
+            let entry = host.ip("neigh show 10.0.0.9 dev eth0")?;
+            ensure!(
+                entry.contains(&format!("02:00:00:00:09:{last:02x}")),
+                "{way:?}: {arp} has no effect: {entry}"
+            );
+        }
+        if let Some(way) = way {
+            host.reveal("lo", way)?;
+            host.reveal("eth0", way)?;
+        }
+    }
+    Ok(())
+}
+
+/// arp_ignore 0 to 3 beside the flags: any one that says no is enough.
+fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let other = Ipv4Addr::new(10, 5, 5, 5);
+    let local = Ipv4Addr::new(10, 5, 5, 6);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.ip("addr add 10.5.5.6/32 dev dummy0 scope host")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        for (ignore, answers_other, answers_local) in [
+            (0, true, true),
+            (1, false, false),
+            (2, false, false),
+            (3, true, false),
+        ] {
+            host.conf("eth0", "arp_ignore", ignore)?;
+            wire.silent(who_has(VIP))?;
+            wire.answered(who_has(HOST))?;
+            ensure!(
+                wire.ask(&who_has(other))?.is_empty() != answers_other,
+                "arp_ignore={ignore}, {other}"
+            );
+            ensure!(
+                wire.ask(&who_has(local))?.is_empty() != answers_local,
+                "arp_ignore={ignore}, {local}"
+            );
+        }
+        host.reveal("lo", way)?;
+        wire.silent(who_has(local))?;
+        wire.answered(who_has(VIP))?;
+    }
+    Ok(())
+}
+
+/// arp_filter answers only where the way back to the asker goes out again.
+fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let stranger = Ipv4Addr::new(10, 6, 6, 6);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("route add 10.6.6.0/24 dev dummy0")?;
+    for way in Way::ALL {
+        host.conf("eth0", "arp_filter", 0)?;
+        wire.answered(who_has(HOST).from(stranger))?;
+        wire.answered(who_has(VIP).from(stranger))?;
+        host.conf("eth0", "arp_filter", 1)?;
+        wire.silent(who_has(HOST).from(stranger))?;
+        wire.answered(who_has(VIP))?;
+        host.conceal("lo", way)?;
+        wire.silent(who_has(HOST).from(stranger))?;
+        wire.answered(who_has(HOST))?;
+        wire.silent(who_has(VIP))?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row10_arptables(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        host.run("arptables -A INPUT -d 10.0.0.1 -j DROP")?;
+        wire.silent(who_has(HOST))?;
+        wire.silent(who_has(VIP))?;
+        host.run("arptables -F INPUT")?;
+        wire.answered(who_has(HOST))?;
+        // What is accepted by a rule is concealed all the same.
+        host.run("arptables -A INPUT -j ACCEPT")?;
+        wire.answered(who_has(HOST))?;
+        wire.silent(who_has(VIP))?;
+        host.reveal("lo", way)?;
+        wire.answered(who_has(VIP))?;
+        host.run("arptables -F INPUT")?;
+    }
+    Ok(())
+}
+
+/// nft has its say first: it counts what then stays unanswered.
+fn row10_nft(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.run("nft add table arp t")?;
+    host.run("nft 'add chain arp t c { type filter hook input priority 100; }'")?;
+    host.run("nft add rule arp t c arp daddr ip 10.0.0.100 counter")?;
+    host.run("nft add rule arp t c arp daddr ip 10.0.0.1 drop")?;
+    for (round, way) in (1..).zip(Way::ALL) {
+        host.conceal("lo", way)?;
+        wire.silent(who_has(HOST))?;
+        wire.silent(who_has(VIP))?;
+        let rules = host.run("nft list table arp t")?;
+        ensure!(
+            rules.contains(&format!("packets {} ", 2 * round - 1)),
+            "nft did not see the request: {rules}"
+        );
+        host.reveal("lo", way)?;
+        wire.answered(who_has(VIP))?;
+    }
+    Ok(())
 }

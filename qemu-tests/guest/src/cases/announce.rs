@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that a host sends: rows 11 to 15.
+
+use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
+use crate::{
+    case::cases,
+    lab::{Host, Lab, Way},
+    wire::{Wire, PATIENCE}, //
+};
+use anyhow::{ensure, Result};
+use std::{net::Ipv4Addr, time::Instant};
+
+cases![
+    row11_concealed_elsewhere,
+    row11_arp_announce,
+    row11_invisible_skips_invisible,
+    row12_concealed_here,
+    row13_nothing_else,
+    row14_visible,
+    row15_gratuitous_of_the_kernel,
+    row15_arping,
+    row15_bond_monitor,
+];
+
+/// The address that the host announces when it must ask for its neighbour to send from `from`.
+pub(super) fn announces(host: &Host, wire: &Wire, from: Ipv4Addr) -> Result<Ipv4Addr> {
+    host.ip("neigh flush dev eth0")?;
+    wire.heard()?;
+    host.say(from, NEIGHBOUR)?;
+    wire.announced(NEIGHBOUR)
+}
+
+fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        ensure!(announces(&host, &wire, VIP)? == VIP, "the flag is off");
+        host.conceal("lo", way)?;
+        ensure!(announces(&host, &wire, VIP)? == HOST, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    // The datagram itself carries the VIP, and the neighbour knows the host's own address only.
+    host.conceal("lo", Way::Hidden)?;
+    neighbour.ip("neigh flush dev eth0")?;
+    announces(&host, &wire, VIP)?;
+    ensure!(
+        !neighbour.ip("neigh")?.contains("10.0.0.100"),
+        "the neighbour learnt the VIP"
+    );
+    Ok(())
+}
+
+/// With arp_announce=1 the VIP is announced where it is of the target's subnet, whatever device has it.
+fn row11_arp_announce(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        for (announce, when_off) in [(0, VIP), (1, VIP), (2, HOST)] {
+            host.conf("eth0", "arp_announce", announce)?;
+            ensure!(
+                announces(&host, &wire, VIP)? == when_off,
+                "arp_announce={announce}, the flag is off"
+            );
+            host.conceal("lo", way)?;
+            ensure!(
+                announces(&host, &wire, VIP)? == HOST,
+                "arp_announce={announce}, {way:?}"
+            );
+            host.reveal("lo", way)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is selected instead must not be concealed by `arp_invisible` either.
+fn row11_invisible_skips_invisible(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.9.9.9/24 dev dummy0")?;
+    host.ip("link add dummy1 up type dummy")?;
+    host.ip("addr add 10.8.8.8/24 dev dummy1")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        ensure!(
+            announces(&host, &wire, VIP)? == Ipv4Addr::new(10, 9, 9, 9),
+            "{way:?}"
+        );
+        host.conceal("dummy0", way)?;
+        ensure!(
+            announces(&host, &wire, VIP)? == Ipv4Addr::new(10, 8, 8, 8),
+            "{way:?}"
+        );
+        host.reveal("dummy0", way)?;
+        host.reveal("lo", way)?;
+        ensure!(announces(&host, &wire, VIP)? == VIP, "the flag is off");
+    }
+    Ok(())
+}
+
+fn row12_concealed_here(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let secondary = Ipv4Addr::new(10, 0, 0, 7);
+    host.ip("addr add 10.0.0.7/24 dev eth0")?;
+    for way in Way::ALL {
+        ensure!(
+            announces(&host, &wire, secondary)? == secondary,
+            "the flag is off"
+        );
+        host.conceal("eth0", way)?;
+        ensure!(announces(&host, &wire, secondary)? == HOST, "{way:?}");
+        ensure!(announces(&host, &wire, HOST)? == HOST, "{way:?}");
+        host.reveal("eth0", way)?;
+    }
+    Ok(())
+}
+
+fn row13_nothing_else(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered(lab)?;
+    for way in Way::ALL {
+        ensure!(announces(&host, &wire, VIP)? == VIP, "the flag is off");
+        host.conceal("lo", way)?;
+        ensure!(
+            announces(&host, &wire, VIP)? == Ipv4Addr::UNSPECIFIED,
+            "{way:?}"
+        );
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row14_visible(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let other = Ipv4Addr::new(10, 5, 5, 5);
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        ensure!(announces(&host, &wire, other)? == other, "{way:?}");
+        // Of two owners the visible one decides.
+        host.ip("addr add 10.0.0.100/32 dev dummy0")?;
+        ensure!(
+            announces(&host, &wire, VIP)? == VIP,
+            "{way:?}, a visible owner"
+        );
+        host.ip("addr del 10.0.0.100/32 dev dummy0")?;
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// arp_notify makes the kernel announce a device's addresses when it comes up.
+fn row15_gratuitous_of_the_kernel(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.conf("eth0", "arp_notify", 1)?;
+    for way in Way::ALL {
+        host.conceal("eth0", way)?;
+        host.ip("link set eth0 down")?;
+        host.ip("link set eth0 up")?;
+        let deadline = Instant::now() + PATIENCE;
+        while !wire
+            .heard_arp()?
+            .iter()
+            .any(|arp| arp.sip == HOST && arp.tip == HOST)
+        {
+            ensure!(Instant::now() < deadline, "{way:?}: no gratuitous ARP");
+        }
+        host.reveal("eth0", way)?;
+    }
+    Ok(())
+}
+
+/// What a program sends through a packet socket is its own business: keepalived's gratuitous ARP, arping -s.
+fn row15_arping(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        for (command, tip) in [
+            ("arping -q -c 1 -U -I eth0 -s 10.0.0.100 10.0.0.100", VIP),
+            ("arping -q -c 1 -I eth0 -s 10.0.0.100 10.0.0.2", NEIGHBOUR),
+        ] {
+            wire.heard()?;
+            host.run(command)?;
+            ensure!(
+                wire.heard_arp()?
+                    .iter()
+                    .any(|arp| arp.sip == VIP && arp.tip == tip),
+                "{way:?}: {command} sent something else"
+            );
+        }
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// A bond's ARP monitor asks from the bond's address, also where that is concealed.
+fn row15_bond_monitor(lab: &mut Lab) -> Result<()> {
+    let host = lab.host("host")?;
+    let neighbour = lab.host("neighbour")?;
+    let wire = lab.wire((&host, "eth0"), (&neighbour, "eth0"), NEIGHBOUR)?;
+    neighbour.ip("addr add 10.0.0.2/24 dev eth0")?;
+    host.ip("link add bond0 type bond mode active-backup arp_interval 50 arp_ip_target 10.0.0.2")?;
+    host.ip("link set eth0 down")?;
+    host.ip("link set eth0 master bond0")?;
+    host.ip("addr add 10.0.0.1/24 dev bond0")?;
+    host.ip("addr add 10.0.0.7/24 dev bond0")?;
+    for way in Way::ALL {
+        host.conceal("bond0", way)?;
+        host.ip("link set bond0 up")?;
+        let deadline = Instant::now() + PATIENCE;
+        while !wire
+            .heard_arp()?
+            .iter()
+            .any(|arp| arp.is_request() && arp.sip == HOST && arp.tip == NEIGHBOUR)
+        {
+            ensure!(
+                Instant::now() < deadline,
+                "{way:?}: the monitor does not ask from the bond's address"
+            );
+        }
+        host.ip("link set bond0 down")?;
+        host.reveal("bond0", way)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Loading and unloading: rows 29 and 30, and what insmod refuses.
+
+use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
+use crate::{
+    case::{cases, load, Skip},
+    lab::{Host, Lab, Way},
+    wire::who_has, //
+};
+use anyhow::{ensure, Result};
+use std::fs;
+
+cases![
+    row29_flags_off,
+    row30_unload,
+    row30_unload_with_flags_everywhere,
+    module_load_and_unload_100_times,
+    module_without_source_selection,
+    module_refused_beside_a_live_patch,
+    module_refuses_a_live_patch,
+    module_refused_without_ftrace,
+    module_keeps_ftrace_enabled,
+];
+
+/// What the kernel has hooked into ARP of a host, and whether `inet_select_addr` is redirected.
+fn armed(lab: &Lab, host: &str) -> Result<(bool, bool)> {
+    let hooks = lab.run(&format!("ip netns exec {host} nft list hooks arp"))?;
+    let functions = fs::read_to_string("/sys/kernel/tracing/enabled_functions")?;
+    Ok((
+        hooks.contains("arp_hidden"),
+        functions.contains("inet_select_addr"),
+    ))
+}
+
+fn row29_flags_off(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    ensure!(
+        armed(lab, "host")? == (false, false),
+        "hooked with all flags off"
+    );
+    wire.answered(who_has(VIP))?;
+    // One half of the two sysctls is nothing yet.
+    host.conf("all", "hidden", 1)?;
+    neighbour.conf("lo", "hidden", 1)?;
+    ensure!(
+        armed(lab, "host")? == (false, false),
+        "hooked while nothing is concealed"
+    );
+    host.conf("lo", "hidden", 1)?;
+    ensure!(
+        armed(lab, "host")? == (true, true),
+        "not hooked while lo is hidden"
+    );
+    ensure!(
+        !armed(lab, "neighbour")?.0,
+        "hooked in a namespace that conceals nothing"
+    );
+    host.conf("lo", "hidden", 0)?;
+    ensure!(
+        armed(lab, "host")? == (false, false),
+        "hooked after all flags are off"
+    );
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(
+        armed(lab, "host")? == (true, false),
+        "arp_invisible needs the ARP hooks only"
+    );
+    wire.silent(who_has(VIP))
+}
+
+fn row30_unload(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        wire.silent(who_has(VIP))?;
+        let other = host.source_to(NEIGHBOUR)?;
+        ensure!(
+            (other == VIP) == (way == Way::Invisible),
+            "{way:?}: source {other}"
+        );
+        lab.run("rmmod arp_hidden")?;
+        wire.answered(who_has(VIP))?;
+        ensure!(
+            host.source_to(NEIGHBOUR)? == VIP,
+            "{way:?}: the route keeps its source"
+        );
+        ensure!(armed(lab, "host")? == (false, false), "hooked after rmmod");
+        let left = host.run("find /proc/sys/net -name '*hidden*' -o -name '*invisible*'")?;
+        ensure!(left.is_empty(), "files are left: {left}");
+        load()?;
+        wire.answered(who_has(VIP))?;
+    }
+    Ok(())
+}
+
+/// Several namespaces, devices and knobs at once, and a namespace that goes while the module is away.
+fn row30_unload_with_flags_everywhere(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    let gone = lab.host("gone")?;
+    for host in [&host, &neighbour, &gone] {
+        for way in Way::ALL {
+            host.conceal("lo", way)?;
+            host.conf("default", way.knob(), 1)?;
+        }
+    }
+    lab.run("rmmod arp_hidden")?;
+    gone.ip("link add dummy0 type dummy")?;
+    wire.answered(who_has(VIP))?;
+    load()?;
+    ensure!(
+        gone.get("net/ipv4/conf/dummy0/hidden")? == 0,
+        "a value out of nowhere"
+    );
+    host.conceal("lo", Way::Hidden)?;
+    wire.silent(who_has(VIP))
+}
+
+fn module_load_and_unload_100_times(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    for round in 0..100 {
+        load()?;
+        if round % 10 == 0 {
+            host.conceal("lo", Way::ALL[round / 10 % 3])?;
+            wire.silent(who_has(VIP))?;
+        }
+        lab.run("rmmod arp_hidden")?;
+        wire.answered(who_has(VIP))?;
+    }
+    load()
+}
+
+/// `source_selection=0`: the ARP half alone.
+fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
+    lab.run("rmmod arp_hidden")?;
+    lab.run("insmod /arp_hidden.ko source_selection=0")?;
+    let (host, _, wire) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.conceal("lo", Way::Hidden)?;
+    ensure!(
+        armed(lab, "host")? == (true, false),
+        "redirected all the same"
+    );
+    wire.silent(who_has(VIP))?;
+    ensure!(
+        host.source_to(NEIGHBOUR)? == VIP,
+        "the selection is not the kernel's"
+    );
+    host.say(VIP, NEIGHBOUR)?;
+    ensure!(wire.announced(NEIGHBOUR)? != VIP, "the VIP is announced");
+    lab.run("rmmod arp_hidden")?;
+    load()
+}
+
+/// The last lines that the module said.
+fn log(lab: &Lab) -> Result<String> {
+    lab.run("dmesg | grep arp_hidden: | tail -n 3")
+}
+
+/// insmod must fail, say in one line what to do, and leave nothing.
+fn refused(lab: &Lab, host: &Host, what_to_do: &str) -> Result<()> {
+    lab.run("dmesg -c >/dev/null; ! insmod /arp_hidden.ko")?;
+    let said = lab.run("dmesg | grep arp_hidden:")?;
+    ensure!(
+        said.lines().count() == 1 && said.contains(what_to_do),
+        "no clear line: {said}"
+    );
+    let left = host.run("find /proc/sys/net -name '*hidden*'")?;
+    ensure!(left.is_empty(), "files are left: {left}");
+    Ok(())
+}
+
+/// A live patch, or whoever else replaces `inet_select_addr`, is not pushed aside.
+fn module_refused_beside_a_live_patch(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    lab.run("rmmod arp_hidden; insmod /holder.ko")?;
+    refused(lab, &host, "held by another user")?;
+    // The ARP half does without.
+    lab.run("insmod /arp_hidden.ko source_selection=0")?;
+    host.conceal("lo", Way::Hidden)?;
+    wire.silent(who_has(VIP))?;
+    lab.run("rmmod arp_hidden; rmmod holder")?;
+    load()
+}
+
+/// Who comes later finds the function held, for as long as something is hidden.
+fn module_refuses_a_live_patch(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = real_server(lab)?;
+    host.conceal("lo", Way::Hidden)?;
+    lab.run("! insmod /holder.ko")?;
+    host.reveal("lo", Way::Hidden)?;
+    lab.run("insmod /holder.ko")?;
+    // And the other way round: the flag cannot be set, and says so.
+    let error = host.write("net/ipv4/conf/lo/hidden", "1").err();
+    ensure!(
+        error.and_then(|error| error.raw_os_error()) == Some(nix::libc::EBUSY),
+        "no EBUSY"
+    );
+    ensure!(
+        host.get("net/ipv4/conf/lo/hidden")? == 0 && armed(lab, "host")?.0 == false,
+        "half set"
+    );
+    lab.run("rmmod holder")?;
+    host.conceal("lo", Way::Hidden)
+}
+
+fn module_refused_without_ftrace(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = real_server(lab)?;
+    lab.run("rmmod arp_hidden")?;
+    let off = fs::write("/proc/sys/kernel/ftrace_enabled", "0");
+    if let Err(error) = off {
+        load()?;
+        return Err(Skip(format!("this kernel does not switch ftrace off: {error}")).into());
+    }
+    let result = refused(lab, &host, "source_selection=0");
+    fs::write("/proc/sys/kernel/ftrace_enabled", "1")?;
+    load()?;
+    result
+}
+
+/// While something is hidden, ftrace cannot be switched off under it.
+fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = real_server(lab)?;
+    host.ip("addr del 10.0.0.1/24 dev eth0")?;
+    host.ip("route add 10.0.0.0/24 dev eth0")?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.conceal("lo", Way::Hidden)?;
+    lab.run("! sysctl -q kernel.ftrace_enabled=0 2>/dev/null; grep -q 1 /proc/sys/kernel/ftrace_enabled")?;
+    ensure!(
+        host.source_to(NEIGHBOUR)? != VIP && host.source_to(HOST)? != VIP,
+        "the selection is the kernel's"
+    );
+    Ok(())
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The sources that a host selects: rows 16 to 20.
+
+use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
+use crate::{
+    case::cases,
+    lab::{Lab, Way}, //
+};
+use anyhow::{ensure, Context, Result};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+
+cases![
+    row16_own_address,
+    row17_fall_back,
+    row17_fall_back_in_a_vrf,
+    row18_chosen_by_hand,
+    row18_reachable,
+    row18_forwarding,
+    row19_icmp_error,
+    row19_masquerade,
+    row20_toggle_and_a_route,
+    row20_toggle_and_a_connected_socket,
+];
+
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 5, 5, 5);
+
+fn row16_own_address(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = real_server(lab)?;
+    for way in Way::ALL {
+        host.conceal("eth0", way)?;
+        ensure!(host.source_to(NEIGHBOUR)? == HOST, "{way:?}");
+        // An address of host scope is not usable for the link: the fall-back takes lo's.
+        host.ip("addr flush dev eth0")?;
+        host.ip("addr add 10.0.0.1/24 dev eth0 scope link")?;
+        ensure!(host.source_to(NEIGHBOUR)? == HOST, "{way:?}, scope link");
+        host.ip("addr flush dev eth0")?;
+        host.ip("addr add 10.0.0.1/24 dev eth0")?;
+        host.reveal("eth0", way)?;
+    }
+    Ok(())
+}
+
+fn row17_fall_back(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    for way in [Way::Hidden, Way::Strict] {
+        ensure!(host.source_to(NEIGHBOUR)? == VIP, "the flag is off");
+        host.conceal("lo", way)?;
+        ensure!(host.source_to(NEIGHBOUR)? == OTHER, "{way:?}");
+        host.conceal("dummy0", way)?;
+        ensure!(
+            host.source_to(NEIGHBOUR)?.is_unspecified(),
+            "{way:?}: nothing is left"
+        );
+        host.reveal("dummy0", way)?;
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(
+        host.source_to(NEIGHBOUR)? == VIP,
+        "arp_invisible must not touch the selection"
+    );
+    Ok(())
+}
+
+/// In a VRF its own device comes first, then the devices in it.
+fn row17_fall_back_in_a_vrf(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = real_server(lab)?;
+    let other = lab.host("other")?;
+    lab.wire((&host, "eth1"), (&other, "eth0"), NEIGHBOUR)?;
+    host.ip("link add red up type vrf table 10")?;
+    host.ip("link set eth1 master red")?;
+    host.ip("addr add 10.4.4.4/32 dev red")?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("link set dummy0 master red")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.ip("route add 10.0.0.0/24 dev eth1 table 10")?;
+    let source = || {
+        let text = host.ip("route get 10.0.0.2 vrf red")?;
+        let source = text
+            .split(" src ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        Ok::<Ipv4Addr, anyhow::Error>(source.context(text.clone())?.parse()?)
+    };
+    for way in [Way::Hidden, Way::Strict] {
+        ensure!(source()? == Ipv4Addr::new(10, 4, 4, 4), "the flag is off");
+        host.conceal("red", way)?;
+        ensure!(source()? == OTHER, "{way:?}");
+        host.reveal("red", way)?;
+        host.conceal("lo", way)?;
+        ensure!(
+            source()? == Ipv4Addr::new(10, 4, 4, 4),
+            "{way:?}: lo is not in this VRF"
+        );
+        host.reveal("lo", way)?;
+    }
+    host.conceal("red", Way::Invisible)?;
+    ensure!(
+        source()? == Ipv4Addr::new(10, 4, 4, 4),
+        "arp_invisible must not touch the selection"
+    );
+    Ok(())
+}
+
+/// Who asks for a hidden address gets it.
+fn row18_chosen_by_hand(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("route add 10.6.6.0/24 via 10.0.0.2 src 10.0.0.100")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        ensure!(
+            host.source_to(Ipv4Addr::new(10, 6, 6, 6))? == VIP,
+            "{way:?}: route with src"
+        );
+        host.say(VIP, NEIGHBOUR)?;
+        ensure!(
+            wire.heard_sources()?.contains(&VIP),
+            "{way:?}: bound socket"
+        );
+        ensure!(host.source_to(VIP)? == VIP, "{way:?}: local delivery");
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// The neighbour knows the way: pings and connections to a hidden address work, and come from it.
+fn row18_reachable(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, _) = real_server(lab)?;
+    neighbour.ip("route add 10.0.0.100/32 via 10.0.0.1")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        neighbour.run("ping -c 1 -W 5 10.0.0.100")?;
+        let listener = host.enter(|| TcpListener::bind((VIP, 80)))??;
+        let client = neighbour.enter(|| TcpStream::connect((VIP, 80)))??;
+        let (served, _) = listener.accept()?;
+        ensure!(served.local_addr()? == client.peer_addr()?, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+fn row18_forwarding(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, _) = real_server(lab)?;
+    let far = lab.host("far")?;
+    lab.wire((&host, "eth1"), (&far, "eth0"), Ipv4Addr::new(10, 1, 0, 2))?;
+    host.ip("addr add 10.1.0.1/24 dev eth1")?;
+    far.ip("addr add 10.1.0.2/24 dev eth0")?;
+    far.ip("route add default via 10.1.0.1")?;
+    neighbour.ip("route add default via 10.0.0.1")?;
+    host.conf("all", "forwarding", 1)?;
+    for way in Way::ALL {
+        for device in ["lo", "eth0", "eth1"] {
+            host.conceal(device, way)?;
+        }
+        neighbour.run("ping -c 1 -W 5 10.1.0.2")?;
+        for device in ["lo", "eth0", "eth1"] {
+            host.reveal(device, way)?;
+        }
+    }
+    Ok(())
+}
+
+/// A router without an address on the way in answers from another device's.
+fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.ip("link set dummy0 up")?;
+    host.conf("all", "forwarding", 1)?;
+    host.ip("route add unreachable 10.6.6.0/24")?;
+    neighbour.ip("route add 10.6.6.0/24 dev eth0")?;
+    neighbour.ip("neigh add 10.6.6.6 lladdr 02:00:00:00:00:01 dev eth0 nud permanent")?;
+    let error_from = || {
+        wire.heard()?;
+        neighbour.say(NEIGHBOUR, Ipv4Addr::new(10, 6, 6, 6))?;
+        wire.heard_sources()?
+            .first()
+            .copied()
+            .context("no ICMP error")
+    };
+    host.set("net/ipv4/icmp_ratelimit", 0)?;
+    ensure!(error_from()? == VIP, "the flag is off");
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        ensure!(error_from()? == OTHER, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(
+        error_from()? == VIP,
+        "arp_invisible must not touch the selection"
+    );
+    Ok(())
+}
+
+/// Masquerading out of a device without an address takes another device's.
+fn row19_masquerade(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered(lab)?;
+    let inside = lab.host("inside")?;
+    lab.wire(
+        (&host, "eth1"),
+        (&inside, "eth0"),
+        Ipv4Addr::new(10, 1, 0, 2),
+    )?;
+    host.ip("addr add 10.1.0.1/24 dev eth1")?;
+    inside.ip("addr add 10.1.0.2/24 dev eth0")?;
+    inside.ip("route add default via 10.1.0.1")?;
+    host.conf("all", "forwarding", 1)?;
+    host.run("nft add table ip nat")?;
+    host.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
+    host.run("nft add rule ip nat post oifname eth0 masquerade")?;
+    let seen_as = || {
+        wire.heard()?;
+        inside.say(Ipv4Addr::new(10, 1, 0, 2), NEIGHBOUR)?;
+        wire.heard_sources()?
+            .first()
+            .copied()
+            .context("nothing came")
+    };
+    ensure!(seen_as()? == VIP, "the flag is off");
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        ensure!(seen_as()? == Ipv4Addr::new(10, 1, 0, 1), "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(
+        seen_as()? == VIP,
+        "arp_invisible must not touch the selection"
+    );
+    Ok(())
+}
+
+/// A route caches its source: a flag's change must reach it, both ways.
+fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.ip("route add 10.6.6.0/24 via 10.0.0.2 dev eth0 onlink")?;
+    let far = Ipv4Addr::new(10, 6, 6, 6);
+    for _ in 0..3 {
+        for to in [far, NEIGHBOUR] {
+            ensure!(host.source_to(to)? == VIP, "the flag is off");
+        }
+        host.conceal("lo", Way::Hidden)?;
+        for to in [far, NEIGHBOUR] {
+            ensure!(host.source_to(to)? == OTHER, "hidden");
+        }
+        // By `all`, too.
+        host.conf("all", "hidden", 0)?;
+        ensure!(host.source_to(far)? == VIP, "all is off");
+        host.conf("all", "hidden", 1)?;
+        ensure!(host.source_to(far)? == OTHER, "all is on again");
+        host.reveal("lo", Way::Hidden)?;
+    }
+    Ok(())
+}
+
+/// A connection keeps its address; a new one obeys.
+fn row20_toggle_and_a_connected_socket(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let socket = host.enter(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((NEIGHBOUR, 9)).map(|()| socket)
+    })??;
+    host.conceal("lo", Way::Hidden)?;
+    wire.heard()?;
+    socket.send(b"hello")?;
+    ensure!(
+        wire.heard_sources()?.contains(&VIP),
+        "a connected socket keeps its address"
+    );
+    ensure!(
+        host.source_to(NEIGHBOUR)? == OTHER,
+        "a new one does not take it"
+    );
+    Ok(())
+}
