@@ -37,10 +37,14 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// Cases of this prefix run only if the pattern asks for them: they take minutes.
+const LONG: &str = "long_";
+
 /// Runs the cases whose names contain `pattern`, and reports each.
 pub(crate) fn run(pattern: &str, line: &mut Line) -> Result<()> {
     let cases: Vec<&Case> = crate::cases::all()
         .filter(|case| case.name.contains(pattern))
+        .filter(|case| pattern.starts_with(LONG) || !case.name.starts_with(LONG))
         .collect();
     line.report(&Report::Plan(cases.len()))?;
     for case in cases {

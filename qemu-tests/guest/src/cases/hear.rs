@@ -283,12 +283,8 @@ fn row06_keepalived(lab: &mut Lab) -> Result<()> {
             wire.silent(who_has(VIP))?;
             host.ip("addr add 10.0.0.100/32 dev eth0")?;
             wire.answered(who_has(VIP))?;
-            host.say(VIP, NEIGHBOUR)?;
-            ensure!(
-                wire.announced(NEIGHBOUR)? == VIP,
-                "the master may announce the VIP"
-            );
-            host.ip("neigh flush dev eth0")?;
+            let announced = announces(&host, &wire, VIP)?;
+            ensure!(announced == VIP, "the master may announce the VIP");
             host.ip("addr del 10.0.0.100/32 dev eth0")?;
         }
         host.reveal("lo", way)?;

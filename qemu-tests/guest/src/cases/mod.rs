@@ -3,6 +3,7 @@
 //! The cases, by what they are about; the numbers in their names are the rows of `Documentation/semantics.md`.
 
 mod announce;
+mod gap;
 mod hear;
 mod knobs;
 mod module;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         select::CASES,
         knobs::CASES,
         module::CASES,
+        gap::CASES,
     ];
     files.into_iter().flatten()
 }

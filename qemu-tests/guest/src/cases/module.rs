@@ -155,11 +155,6 @@ fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     load()
 }
 
-/// The last lines that the module said.
-fn log(lab: &Lab) -> Result<String> {
-    lab.run("dmesg | grep arp_hidden: | tail -n 3")
-}
-
 /// insmod must fail, say in one line what to do, and leave nothing.
 fn refused(lab: &Lab, host: &Host, what_to_do: &str) -> Result<()> {
     lab.run("dmesg -c >/dev/null; ! insmod /arp_hidden.ko")?;

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Row 31: while a device is concealed, no instant exists in which an answer or an announcement gets out.
+
+use super::{real_server, HOST, NEIGHBOUR};
+use crate::{
+    case::cases,
+    frame::Arp,
+    lab::{Host, Lab, Way},
+    tap::Tap,
+    wire::{who_has, Wire}, //
+};
+use anyhow::{ensure, Result};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc,
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+cases![
+    row31_no_gap,
+    long_row31_no_gap, //
+];
+
+/// The addresses that are asked for, come and go: 10.0.0.101 to 10.0.0.116.
+const VIPS: u8 = 16;
+
+fn vip(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, 101 + number % VIPS)
+}
+
+fn is_vip(addr: Ipv4Addr) -> bool {
+    (0..VIPS).any(|number| vip(number) == addr)
+}
+
+/// A neighbour that asks for all VIPs in turn as fast as it can, and counts the ARP packets from the host that
+/// have one for their sender.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+impl Flood {
+    fn start(neighbour: &Host, wire: &Wire) -> Result<Self> {
+        let tap = neighbour.enter(|| Tap::open("eth0"))??;
+        let requests: Vec<Vec<u8>> = (0..VIPS)
+            .map(|number| wire.request(&who_has(vip(number))).bytes())
+            .collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
+        let thread = thread::spawn({
+            let (stop, sent) = (stop.clone(), sent.clone());
+            move || {
+                let mut leaks = 0;
+                while !stop.load(Relaxed) {
+                    for request in &requests {
+                        tap.send(request)?;
+                    }
+                    sent.fetch_add(requests.len() as u64, Relaxed);
+                    while let Some(passed) = tap.next(Instant::now())? {
+                        let arp = Arp::read(&passed.bytes).filter(|_| passed.received);
+                        leaks += u64::from(arp.is_some_and(|arp| is_vip(arp.sip)));
+                    }
+                }
+                Ok(leaks)
+            }
+        });
+        Ok(Self { stop, sent, thread })
+    }
+
+    /// Ends the flood: how many leaks there were.
+    fn end(self) -> Result<u64> {
+        self.stop.store(true, Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the flood panicked"))?
+    }
+}
+
+/// All that may happen on a busy real server, once.
+fn churn(host: &Host, round: u8) -> Result<()> {
+    let (way, first, second) = (Way::ALL[usize::from(round) % 3], vip(round), vip(round + 7));
+    // Addresses come and go on concealed devices: a host route's, one with a subnet, one with a label.
+    host.ip(&format!("addr add {first}/32 dev lo"))?;
+    host.ip(&format!("addr add {second}/28 dev vips"))?;
+    host.ip(&format!("addr add {first}/32 dev vips label vips:1"))?;
+    // The host sends from them.
+    for from in [first, second] {
+        host.ip("neigh flush dev eth0")?;
+        host.say(from, NEIGHBOUR)?;
+    }
+    // Other devices' flags, names and lives.
+    host.ip("link add dummy1 up type dummy")?;
+    host.conf("eth0", way.knob(), 1)?;
+    host.conf("dummy1", way.knob(), 1)?;
+    host.ip("link set dummy1 name dummy2")?;
+    host.conf("eth0", way.knob(), 0)?;
+    host.ip(&format!("addr del {first}/32 dev lo"))?;
+    host.ip("link set vips name vips2")?;
+    host.ip("link set vips2 name vips")?;
+    host.ip("link del dummy2")?;
+    host.ip("link set vips down")?;
+    host.ip("link set vips up")?;
+    host.ip("addr flush dev vips").map(|_| ())
+}
+
+fn no_gap(lab: &mut Lab, requests: u64) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    host.conf("all", "promote_secondaries", 1)?;
+    host.ip("link add vips up type dummy")?;
+    // The flood is a good one: without the flags the same churn answers and announces.
+    let flood = Flood::start(&neighbour, &wire)?;
+    churn(&host, 0)?;
+    ensure!(flood.end()? > 0, "no answer while nothing is concealed");
+
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        host.conceal("vips", way)?;
+        let flood = Flood::start(&neighbour, &wire)?;
+        let mut round = 0;
+        while flood.sent.load(Relaxed) < requests / 3 {
+            churn(&host, round)?;
+            round = (round + 1) % 128;
+        }
+        let leaks = flood.end()?;
+        ensure!(
+            leaks == 0,
+            "{way:?}: {leaks} answers and announcements got out in {requests} requests"
+        );
+        wire.answered(who_has(HOST))?;
+        host.reveal("lo", way)?;
+        host.reveal("vips", way)?;
+    }
+    Ok(())
+}
+
+fn row31_no_gap(lab: &mut Lab) -> Result<()> {
+    no_gap(lab, 100_000)
+}
+
+fn long_row31_no_gap(lab: &mut Lab) -> Result<()> {
+    no_gap(lab, 1_000_000)
+}
