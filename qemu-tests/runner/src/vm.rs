@@ -185,8 +185,9 @@ impl Vm {
         let log = String::from_utf8_lossy(&log);
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
+        let qemu = fs::read_to_string(self.console.with_extension("qemu")).unwrap_or_default();
         bail!(
-            "{} {why}; the end of its console:\n{}",
+            "{} {why}; the end of its console:\n{}\n{qemu}",
             self.name,
             tail.join("\n")
         )
