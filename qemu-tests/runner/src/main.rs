@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod initramfs;
+mod pcap;
 mod test;
 mod vm;
 

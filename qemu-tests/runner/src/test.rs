@@ -3,27 +3,15 @@
 //! `make test`: the cases on a booted kernel, as KTAP.
 
 use crate::{
+    pcap,
     vm::{accelerator, splats, Config, Vm},
     Lab, //
 };
 use anyhow::{bail, Result};
-use pcap_file::{
-    pcapng::{
-        blocks::{
-            enhanced_packet::EnhancedPacketBlock,
-            interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
-        },
-        PcapNgWriter,
-    },
-    DataLink,
-};
 use protocol::{Ended, Frame, Order, Outcome, Report};
 use std::{
-    borrow::Cow,
-    fs,
-    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Instant, //
 };
 
 /// Runs the cases whose names contain `pattern`.
@@ -135,10 +123,9 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<
                 println!("#   {line}");
             }
             if !frames.is_empty() {
-                println!(
-                    "#   pcap: {}",
-                    write_pcap(name, frames, &lab.logs)?.display()
-                );
+                let path = lab.logs.join(format!("{name}.pcapng"));
+                pcap::write(&path, frames)?;
+                println!("#   pcap: {}", path.display());
             }
             println!(
                 "#   again: make test KERNEL={} CASE={name}",
@@ -147,36 +134,4 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<
         }
     }
     Ok(())
-}
-
-/// Writes what a case saw, an interface for each wire; Wireshark opens it.
-fn write_pcap(name: &str, frames: &[Frame], logs: &Path) -> Result<PathBuf> {
-    let path = logs.join(format!("{name}.pcapng"));
-    let mut writer = PcapNgWriter::new(fs::File::create(&path)?)?;
-    let mut wires: Vec<&str> = Vec::new();
-    for frame in frames {
-        let wire = match wires.iter().position(|wire| *wire == frame.wire) {
-            Some(known) => known,
-            None => {
-                writer.write_pcapng_block(InterfaceDescriptionBlock {
-                    linktype: DataLink::ETHERNET,
-                    snaplen: 0,
-                    options: vec![InterfaceDescriptionOption::IfName(Cow::Borrowed(
-                        &frame.wire,
-                    ))],
-                })?;
-                wires.push(&frame.wire);
-                wires.len() - 1
-            }
-        };
-        writer.write_pcapng_block(EnhancedPacketBlock {
-            interface_id: wire as u32,
-            // The format's unit is a microsecond; the crate takes it for a nanosecond.
-            timestamp: Duration::from_nanos(frame.microseconds),
-            original_len: frame.bytes.len() as u32,
-            data: Cow::Borrowed(&frame.bytes),
-            options: Vec::new(),
-        })?;
-    }
-    Ok(path)
 }
