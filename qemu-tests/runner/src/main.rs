@@ -4,8 +4,10 @@
 
 #![deny(unsafe_code)]
 
+mod demo;
 mod initramfs;
 mod pcap;
+mod switch;
 mod test;
 mod vm;
 
@@ -33,6 +35,11 @@ enum Action {
         /// Only the cases whose names contain this.
         #[arg(long, default_value = "")]
         case: String,
+    },
+    /// Show a cluster without the module and with it.
+    Demo {
+        #[command(flatten)]
+        given: Given,
     },
 }
 
@@ -79,5 +86,6 @@ impl Lab {
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Action::Test { given, case } => test::run(&Lab::new(&given)?, &case),
+        Action::Demo { given } => demo::run(&Lab::new(&given)?),
     }
 }
