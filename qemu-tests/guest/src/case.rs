@@ -91,7 +91,7 @@ pub(crate) fn load() -> Result<()> {
 /// Whether the kernel has nothing to complain of: it is tainted by a module from out of its tree, without a
 /// signature, and by nothing else.
 fn well() -> Result<()> {
-    const OUT_OF_TREE_UNSIGNED: u64 = 1 << 12 | 1 << 13;
+    const OUT_OF_TREE_UNSIGNED: u64 = (1 << 12) | (1 << 13);
     let taint = fs::read_to_string("/proc/sys/kernel/tainted")?;
     let taint: u64 = taint.trim().parse().context("tainted")?;
     ensure!(

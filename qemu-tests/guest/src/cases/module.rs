@@ -195,7 +195,7 @@ fn module_refuses_a_live_patch(lab: &mut Lab) -> Result<()> {
         "no EBUSY"
     );
     ensure!(
-        host.get("net/ipv4/conf/lo/hidden")? == 0 && armed(lab, "host")?.0 == false,
+        host.get("net/ipv4/conf/lo/hidden")? == 0 && !armed(lab, "host")?.0,
         "half set"
     );
     lab.run("rmmod holder")?;
