@@ -100,3 +100,32 @@ fn well() -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Every row names its cases, and every case of a row stands in it.
+    #[test]
+    fn the_documentation_has_every_row_and_case() {
+        let text = include_str!("../../../Documentation/semantics.md");
+        let mut named = BTreeSet::new();
+        for row in 1..=31 {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("| {row} |")));
+            let line = line.unwrap_or_else(|| panic!("row {row} is missing"));
+            let cases: Vec<&str> = line
+                .split('`')
+                .filter(|word| word.contains(&format!("row{row:02}_")))
+                .collect();
+            assert!(!cases.is_empty(), "row {row} has no case");
+            named.extend(cases);
+        }
+        let cases: BTreeSet<&str> = crate::cases::all()
+            .map(|case| case.name)
+            .filter(|name| name.contains("row"))
+            .collect();
+        assert_eq!(named, cases);
+    }
+}

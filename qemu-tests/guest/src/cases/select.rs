@@ -2,13 +2,17 @@
 
 //! The sources that a host selects: rows 16 to 20.
 
-use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
+use super::{bare, real_server, unnumbered, HOST, NEIGHBOUR, VIP};
 use crate::{
     case::cases,
-    lab::{Lab, Way}, //
+    lab::{Lab, Way},
+    wire::PATIENCE, //
 };
 use anyhow::{ensure, Context, Result};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::{
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    time::Instant,
+};
 
 cases![
     row16_own_address,
@@ -19,6 +23,8 @@ cases![
     row18_forwarding,
     row19_icmp_error,
     row19_masquerade,
+    row19_ipvs_sync_daemon,
+    row19_igmp_querier,
     row20_toggle_and_a_route,
     row20_toggle_and_a_connected_socket,
 ];
@@ -231,6 +237,68 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
         seen_as()? == VIP,
         "arp_invisible must not touch the selection"
     );
+    Ok(())
+}
+
+/// IPVS's sync daemon binds its socket to an address of the interface that it is told.
+fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.run("ipvsadm -L")?;
+    let bound = || {
+        host.run("ipvsadm --start-daemon master --mcast-interface eth0")?;
+        let sockets = host.run("cat /proc/net/udp")?;
+        host.run("ipvsadm --stop-daemon master")?;
+        // Its peer is 224.0.0.81, as the file has it: in the byte order of the machine.
+        let group = format!("{:08X}:", u32::from_ne_bytes([224, 0, 0, 81]));
+        let line = sockets.lines().find(|line| line.contains(&group));
+        let line = line.with_context(|| format!("no socket of the daemon's: {sockets}"))?;
+        let address = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|local| local.split(':').next());
+        let address = u32::from_str_radix(address.context("no address")?, 16)?;
+        Ok::<_, anyhow::Error>(Ipv4Addr::from(address.to_ne_bytes()))
+    };
+    ensure!(bound()? == VIP, "the flag is off");
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        ensure!(bound()? == OTHER, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(
+        bound()? == VIP,
+        "arp_invisible must not touch the selection"
+    );
+    Ok(())
+}
+
+/// A bridge without an address asks its ports for their groups from another device's.
+fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = bare(lab)?;
+    host.ip("addr add 10.0.0.100/32 dev lo")?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.ip("link add br0 type bridge mcast_querier 1 mcast_query_use_ifaddr 1 mcast_query_interval 100 mcast_startup_query_interval 100")?;
+    host.ip("link set eth0 master br0")?;
+    host.ip("link set br0 up")?;
+    let asks_from = |source: Ipv4Addr| {
+        // One that was on its way may still be from before the flag's change.
+        let deadline = Instant::now() + PATIENCE;
+        while !wire.heard_sources()?.contains(&source) {
+            ensure!(Instant::now() < deadline, "no query from {source}");
+        }
+        Ok(())
+    };
+    asks_from(VIP)?;
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        asks_from(OTHER)?;
+        host.reveal("lo", way)?;
+        asks_from(VIP)?;
+    }
     Ok(())
 }
 
