@@ -367,11 +367,9 @@ impl PerNet for Namespace {
         }? Error)
     }
 
-    fn pre_exit(&self, net: &Net) {
-        let mut rtnl = rtnl::lock();
-        // The files first: who still has one open could arm again.
-        *self.files.get_mut(&mut rtnl) = None;
-        self.disarm(net, Demand::default(), &mut rtnl);
+    fn pre_exit(&self, _: &Net) {
+        // No more writes. What is armed stays so until the last concealed device has gone: they still hear.
+        *self.files.get_mut(&mut rtnl::lock()) = None;
     }
 }
 

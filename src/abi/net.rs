@@ -138,9 +138,8 @@ pub(crate) trait PerNet: Sized + Send + Sync + 'static {
     /// it has a device. An error refuses the registration or the namespace.
     fn init(net: &Net) -> impl PinInit<Self, Error>;
 
-    /// A namespace goes, or the registration: stops all that new readers could find the state by. After this
-    /// follow a grace period and the drop of the state. Its devices are gone, but for those of the initial
-    /// namespaces when the registration goes. May sleep.
+    /// A namespace goes, or the registration: ends what could make it busy anew. A namespace's devices, still
+    /// there and at work now, go next, then a grace period passes and the state is dropped. May sleep.
     fn pre_exit(&self, net: &Net);
 
     /// The state of a namespace.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Row 31: while a device is concealed, no instant exists in which an answer or an announcement gets out.
+//! In the middle of traffic: row 31 (while a device is concealed, no instant exists in which an answer or an
+//! announcement gets out), and the end of namespaces.
 
 use super::{real_server, HOST, NEIGHBOUR};
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     frame::Arp,
     lab::{Host, Lab, Way},
     tap::Tap,
-    wire::{who_has, Wire}, //
+    wire::{who_has, Wire, PATIENCE}, //
 };
 use anyhow::{ensure, Result};
 use std::{
@@ -23,7 +24,9 @@ use std::{
 
 cases![
     row31_no_gap,
-    long_row31_no_gap, //
+    long_row31_no_gap,
+    namespaces_torn_down_in_traffic,
+    long_namespaces_torn_down_in_traffic,
 ];
 
 /// The addresses that are asked for, come and go: 10.0.0.101 to 10.0.0.116.
@@ -46,10 +49,11 @@ struct Flood {
 }
 
 impl Flood {
-    fn start(neighbour: &Host, wire: &Wire) -> Result<Self> {
-        let tap = neighbour.enter(|| Tap::open("eth0"))??;
+    /// Starts one out of a device of the neighbour's.
+    fn start(neighbour: &Host, device: &str, from: &Wire) -> Result<Self> {
+        let tap = neighbour.enter(|| Tap::open(device))??;
         let requests: Vec<Vec<u8>> = (0..VIPS)
-            .map(|number| wire.request(&who_has(vip(number))).bytes())
+            .map(|number| from.request(&who_has(vip(number))).bytes())
             .collect();
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
@@ -114,14 +118,14 @@ fn no_gap(lab: &mut Lab, requests: u64) -> Result<()> {
     host.conf("all", "promote_secondaries", 1)?;
     host.ip("link add vips up type dummy")?;
     // The flood is a good one: without the flags the same churn answers and announces.
-    let flood = Flood::start(&neighbour, &wire)?;
+    let flood = Flood::start(&neighbour, "eth0", &wire)?;
     churn(&host, 0)?;
     ensure!(flood.end()? > 0, "no answer while nothing is concealed");
 
     for way in Way::ALL {
         host.conceal("lo", way)?;
         host.conceal("vips", way)?;
-        let flood = Flood::start(&neighbour, &wire)?;
+        let flood = Flood::start(&neighbour, "eth0", &wire)?;
         let mut round = 0;
         while flood.sent.load(Relaxed) < requests / 3 {
             churn(&host, round)?;
@@ -145,4 +149,48 @@ fn row31_no_gap(lab: &mut Lab) -> Result<()> {
 
 fn long_row31_no_gap(lab: &mut Lab) -> Result<()> {
     no_gap(lab, 1_000_000)
+}
+
+/// A host that conceals, and hears what a neighbour floods its LAN with, goes: again and again.
+fn torn_down(lab: &mut Lab, times: u32) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    neighbour.ip("link add br0 up type bridge")?;
+    neighbour.ip("link add feed up type veth peer name port")?;
+    neighbour.ip("link set port up master br0")?;
+    let flood = Flood::start(&neighbour, "feed", &wire)?;
+    for round in 0..times {
+        let mut lab = Lab::new();
+        let gone = lab.host("gone")?;
+        gone.ip("link add eth0 up type veth peer name gone netns neighbour")?;
+        neighbour.ip("link set gone up master br0")?;
+        let way = Way::ALL[round as usize % 3];
+        gone.conceal("lo", way)?;
+        gone.ip("addr add 10.0.0.101/28 dev lo")?;
+        // Every second time with traffic of its own.
+        if round % 2 == 0 {
+            gone.ip("addr add 10.0.0.50/24 dev eth0")?;
+            gone.say(vip(0), NEIGHBOUR)?;
+        }
+    }
+    // The other end of its wire goes with a namespace: none is left that could not go.
+    let deadline = Instant::now() + PATIENCE;
+    while neighbour.ip("link show")?.contains("gone") {
+        ensure!(Instant::now() < deadline, "a namespace does not go");
+    }
+    let sent = flood.sent.load(Relaxed);
+    let leaks = flood.end()?;
+    ensure!(
+        leaks == 0,
+        "{leaks} answers and announcements got out in {sent} requests"
+    );
+    wire.answered(who_has(HOST))?;
+    host.conceal("lo", Way::Hidden)
+}
+
+fn namespaces_torn_down_in_traffic(lab: &mut Lab) -> Result<()> {
+    torn_down(lab, 10)
+}
+
+fn long_namespaces_torn_down_in_traffic(lab: &mut Lab) -> Result<()> {
+    torn_down(lab, 1_000)
 }
