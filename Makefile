@@ -8,8 +8,11 @@ KERNEL ?=
 KDIR ?=
 # Which cases `make test` runs: a pattern, matched anywhere in a case's name.
 CASE ?=
+# `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
+UPDATE ?=
+QUICK ?=
 
-export KERNEL KDIR CASE
+export KERNEL KDIR CASE UPDATE QUICK
 
 .PHONY: help
 help: ## this list
@@ -18,6 +21,8 @@ help: ## this list
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
+	@echo "  QUICK=1           measure the smallest host only (bench only)"
 
 .PHONY: modules
 modules: ## build/<kernel release>/arp_hidden.ko
@@ -30,6 +35,10 @@ demo: ## an LVS/DR cluster of virtual machines, without the module and with it
 .PHONY: test
 test: ## lint, unit tests, and every case on a booted stock kernel
 	@scripts/build test
+
+.PHONY: bench
+bench: ## instructions per event, against the kernel's own ways and the committed figures
+	@scripts/build bench
 
 .PHONY: lint
 lint: ## rustfmt, clippy and shellcheck, warnings are errors

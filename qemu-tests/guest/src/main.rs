@@ -2,11 +2,13 @@
 
 //! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders.
 
+mod bench;
 mod case;
 mod cases;
 mod frame;
 mod lab;
 mod machine;
+mod netlink;
 mod tap;
 mod wire;
 
@@ -42,6 +44,13 @@ fn obey() -> Result<()> {
         match serde_json::from_str(&order?).context("an order that is none")? {
             Order::Cases { pattern } => {
                 case::run(&pattern, &mut line)?;
+                line.report(&Report::Done {
+                    status: 0,
+                    output: String::new(),
+                })?;
+            }
+            Order::Bench { quick } => {
+                bench::run(quick, &mut line)?;
                 line.report(&Report::Done {
                     status: 0,
                     output: String::new(),

@@ -33,6 +33,15 @@ pub(crate) struct Tap(OwnedFd);
 impl Tap {
     /// Opens one on a device of the current namespace.
     pub(crate) fn open(device: &str) -> Result<Self> {
+        Self::bound(device, SockProtocol::EthAll as u16)
+    }
+
+    /// Opens one that only sends: nothing that passes is copied to it.
+    pub(crate) fn sender(device: &str) -> Result<Self> {
+        Self::bound(device, 0)
+    }
+
+    fn bound(device: &str, protocol: u16) -> Result<Self> {
         // No protocol yet: nothing of other devices is to get in before the socket is bound.
         let tap = socket(
             AddressFamily::Packet,
@@ -43,7 +52,7 @@ impl Tap {
         setsockopt(&tap, sockopt::RcvBufForce, &(32 << 20))?;
         let address = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,
-            sll_protocol: SockProtocol::EthAll as u16,
+            sll_protocol: protocol,
             sll_ifindex: if_nametoindex(device).with_context(|| format!("no device {device}"))?
                 as i32,
             sll_hatype: 0,

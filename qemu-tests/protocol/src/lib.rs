@@ -2,6 +2,8 @@
 
 //! What the runner and PID 1 of a virtual machine say to each other: one JSON value a line, over a serial port.
 
+pub mod bench;
+
 use serde::{Deserialize, Serialize};
 
 /// What the runner asks of a machine.
@@ -18,6 +20,12 @@ pub enum Order {
         /// The command line.
         command: String,
     },
+    /// Count what events cost. Answered by [`Report::Note`] as it goes on, by [`Report::Figure`] for each figure
+    /// and by [`Report::Done`]. For a machine whose time stamp counter counts instructions.
+    Bench {
+        /// Only the smallest host.
+        quick: bool,
+    },
     /// Switch off. Not answered.
     Off,
 }
@@ -33,6 +41,10 @@ pub enum Report {
     Frame(Frame),
     /// A case has ended.
     Ended(Ended),
+    /// What is being done, for those who wait.
+    Note(String),
+    /// Something has been measured.
+    Figure(bench::Figure),
     /// An order has been carried out.
     Done {
         /// The exit status of the shell, 0 for cases.

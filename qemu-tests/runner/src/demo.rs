@@ -145,6 +145,7 @@ impl<'a> Cluster<'a> {
                 cpus: 1,
                 memory: 256,
                 devices: cables[machine].card(mac(number)),
+                count_instructions: false,
             })
         };
         let mut cluster = Self {

@@ -4,6 +4,8 @@
 
 #![deny(unsafe_code)]
 
+mod bench;
+mod chart;
 mod demo;
 mod initramfs;
 mod pcap;
@@ -40,6 +42,20 @@ enum Action {
     Demo {
         #[command(flatten)]
         given: Given,
+    },
+    /// Count what events cost.
+    Bench {
+        #[command(flatten)]
+        given: Given,
+        /// The folder of the figures that are committed.
+        #[arg(long)]
+        documentation: PathBuf,
+        /// Only the smallest host.
+        #[arg(long)]
+        quick: bool,
+        /// Put the new figures into the folder.
+        #[arg(long)]
+        update: bool,
     },
 }
 
@@ -87,5 +103,11 @@ fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Action::Test { given, case } => test::run(&Lab::new(&given)?, &case),
         Action::Demo { given } => demo::run(&Lab::new(&given)?),
+        Action::Bench {
+            given,
+            documentation,
+            quick,
+            update,
+        } => bench::run(&Lab::new(&given)?, &documentation, quick, update),
     }
 }

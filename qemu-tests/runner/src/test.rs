@@ -28,6 +28,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
         cpus: 2,
         memory: 768,
         devices: Vec::new(),
+        count_instructions: false,
     })?;
     let mut tally = Tally::default();
     let ended = cases(&mut vm, lab, pattern, &mut tally).and_then(|()| vm.finish());
@@ -100,7 +101,7 @@ fn cases(vm: &mut Vm, lab: &Lab, pattern: &str, tally: &mut Tally) -> Result<()>
                 frames.clear();
             }
             Report::Done { .. } => return Ok(()),
-            Report::Ready => bail!("the machine started again"),
+            other => bail!("{other:?} where a case was to be run"),
         }
     }
 }

@@ -88,6 +88,10 @@ pub(crate) struct Config<'a> {
     pub(crate) memory: u32,
     /// More arguments of QEMU's: network devices.
     pub(crate) devices: Vec<String>,
+    /// Emulate the processor, one, so that a nanosecond of its time is an instruction: its clocks, the time
+    /// stamp counter among them, count instructions, and jump over what would be waited for. It does not
+    /// depend on the load of the machine that it runs on.
+    pub(crate) count_instructions: bool,
 }
 
 /// A running machine. It is killed when it is dropped.
@@ -102,7 +106,11 @@ pub(crate) struct Vm {
 impl Vm {
     /// Starts a machine; it boots while the caller goes on. [`Self::ready`] waits for it.
     pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
-        let accel = accelerator();
+        let accel = if config.count_instructions {
+            "tcg"
+        } else {
+            accelerator()
+        };
         let cpu = if accel == "kvm" { "host" } else { "max" };
         let console = config.logs.join(format!("{}.console", config.name));
         let mut qemu = Command::new("qemu-system-x86_64")
@@ -124,6 +132,11 @@ impl Vm {
                 "chardev:orders",
             ])
             .args(&config.devices)
+            .args(if config.count_instructions {
+                &["-icount", "shift=0,sleep=off"][..]
+            } else {
+                &[]
+            })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(
