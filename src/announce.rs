@@ -4,11 +4,11 @@
 
 use crate::{
     abi::{
-        net::{Net, PerNet},
+        net::Net,
         netdevice::NetDevice,
         netfilter::{ArpHook, Frame, Place, Verdict}, //
     },
-    arp::Layout,
+    arp::{self, Layout},
     namespace::Namespace,
     policy,
     select, //
@@ -20,9 +20,21 @@ use kernel::sync::rcu;
 pub(crate) struct Announce;
 
 impl ArpHook for Announce {
+    type State = Namespace;
+
     const PLACE: Place = Place::OutFirst;
 
-    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict {
+    fn frame(
+        namespace: &Namespace,
+        net: &Net,
+        dev: &NetDevice,
+        frame: &mut Frame,
+        rcu: &rcu::Guard,
+    ) -> Verdict {
+        // Most of what a host sends is replies.
+        if !arp::is_request(frame.packet()) {
+            return Verdict::Accept;
+        }
         let layout = Layout::of(dev);
         let Some(packet) = layout.read(frame.packet()) else {
             return Verdict::Accept;
@@ -31,12 +43,11 @@ impl ArpHook for Announce {
         if !policy::solicits(&packet) || dev.is_bond_port() {
             return Verdict::Accept;
         }
-        let rcu = rcu::read_lock();
-        let sip = Namespace::of(net).standing(net, packet.sip, dev, &rcu);
+        let sip = namespace.standing(net, packet.sip, dev, rcu);
         if !policy::withholds(sip) {
             return Verdict::Accept;
         }
-        let other = select::announceable(dev, Ipv4Addr::from_bits(packet.tip), &rcu);
+        let other = select::announceable(dev, Ipv4Addr::from_bits(packet.tip), rcu);
         match frame.packet_mut() {
             Ok(bytes) => {
                 layout.write_sip(bytes, other.to_bits());

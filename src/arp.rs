@@ -9,6 +9,11 @@ const HEADER_LEN: usize = 8;
 const OP: usize = 6;
 const OP_REQUEST: [u8; 2] = [0, 1];
 
+/// Whether a packet is a request.
+pub(crate) fn is_request(bytes: &[u8]) -> bool {
+    bytes.get(OP..OP + 2).is_some_and(|op| *op == OP_REQUEST)
+}
+
 /// An ARP packet for IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Packet {
@@ -47,7 +52,7 @@ impl Layout {
     /// Reads a packet; `None` if it is cut short.
     pub(crate) fn read(self, bytes: &[u8]) -> Option<Packet> {
         Some(Packet {
-            is_request: bytes.get(OP..OP + 2)? == OP_REQUEST,
+            is_request: is_request(bytes),
             sip: address(bytes, self.sip)?,
             tip: address(bytes, self.tip)?,
         })

@@ -4,7 +4,7 @@
 
 use crate::{
     abi::{
-        net::{Net, PerNet},
+        net::Net,
         netdevice::NetDevice,
         netfilter::{ArpHook, Frame, Place, Verdict}, //
     },
@@ -18,17 +18,24 @@ use kernel::sync::rcu;
 pub(crate) struct Hear;
 
 impl ArpHook for Hear {
+    type State = Namespace;
+
     const PLACE: Place = Place::InLast;
 
-    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict {
+    fn frame(
+        namespace: &Namespace,
+        net: &Net,
+        dev: &NetDevice,
+        frame: &mut Frame,
+        rcu: &rcu::Guard,
+    ) -> Verdict {
         let Some(packet) = Layout::of(dev).read(frame.packet()) else {
             return Verdict::Accept;
         };
         if !policy::asks(&packet) {
             return Verdict::Accept;
         }
-        let rcu = rcu::read_lock();
-        let tip = Namespace::of(net).standing(net, packet.tip, dev, &rcu);
+        let tip = namespace.standing(net, packet.tip, dev, rcu);
         if policy::silences(&packet, frame.is_unicast(), tip) {
             Verdict::Drop
         } else {

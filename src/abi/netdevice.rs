@@ -31,6 +31,8 @@ pub(crate) const RT_SCOPE_LINK: u8 = bindings::rt_scope_t_RT_SCOPE_LINK as u8;
 /// The scope of addresses that are valid on this host only.
 pub(crate) const RT_SCOPE_HOST: u8 = bindings::rt_scope_t_RT_SCOPE_HOST as u8;
 
+const ARPHRD_IEEE1394: u16 = bindings::ARPHRD_IEEE1394 as u16;
+
 /// A network device (`struct net_device`).
 ///
 /// # Invariants
@@ -82,10 +84,9 @@ impl NetDevice {
 
     /// Whether ARP on this device has a target hardware address: all have, but IEEE 1394 (RFC 2734).
     pub(crate) fn arp_has_target_hardware_address(&self) -> bool {
+        // As `arp_hdr_len` of include/linux/if_arp.h has it.
         // SAFETY: The device is alive by the type invariants.
-        let len = unsafe { bindings::arp_hdr_len(self.as_ptr()) };
-        // `arp_hdr_len` knows: two addresses of each kind and the fixed part, or one hardware address less.
-        len == 8 + 2 * (i32::from(self.addr_len()) + 4)
+        !cfg!(CONFIG_FIREWIRE_NET) || unsafe { (*self.as_ptr()).type_ } != ARPHRD_IEEE1394
     }
 
     /// Whether the device is the port of a bond, which sends ARP requests for its monitor only.

@@ -6,15 +6,17 @@
 
 use super::{
     bindings,
-    net::Net,
+    net::{Net, PerNet},
     netdevice::NetDevice,
+    rcu::entered,
     rtnl::{Rtnl, RtnlCell}, //
 };
-use core::{marker::PhantomData, slice};
+use core::{marker::PhantomData, ptr, slice};
 use kernel::{
     error::to_result,
     ffi::{c_int, c_uint, c_void},
     prelude::*,
+    sync::rcu,
     types::Opaque, //
 };
 
@@ -37,12 +39,21 @@ pub(crate) enum Verdict {
 
 /// A hook.
 pub(crate) trait ArpHook: 'static {
+    /// The state of a namespace that it works with.
+    type State: PerNet;
+
     /// Where it sits.
     const PLACE: Place;
 
-    /// Called for each frame, in softirq or process context, under RCU. `dev` is the device that received or
-    /// will send it.
-    fn frame(net: &Net, dev: &NetDevice, frame: &mut Frame) -> Verdict;
+    /// Called for each frame, in softirq or process context. `dev` is the device that received or will send
+    /// it.
+    fn frame(
+        state: &Self::State,
+        net: &Net,
+        dev: &NetDevice,
+        frame: &mut Frame,
+        rcu: &rcu::Guard,
+    ) -> Verdict;
 }
 
 /// An ARP frame on its way (`struct sk_buff`), with its ARP header linear.
@@ -81,17 +92,18 @@ impl Frame {
     }
 
     fn linear(&self) -> (*mut u8, usize) {
+        let skb = self.0.get();
         // SAFETY: The frame is valid.
-        let (at, offset, headlen) = unsafe {
+        let (at, data, headlen) = unsafe {
             (
-                bindings::arp_hdr(self.0.get()),
-                bindings::skb_network_offset(self.0.get()),
-                bindings::skb_headlen(self.0.get()),
+                bindings::arp_hdr(skb).cast::<u8>(),
+                (*skb).data,
+                (*skb).len - (*skb).data_len,
             )
         };
         // Received frames begin with the ARP header, those that are sent with the link layer's.
-        let len = i64::from(headlen) - i64::from(offset);
-        (at.cast(), usize::try_from(len).unwrap_or(0))
+        let end = data.addr() + headlen as usize;
+        (at, end.saturating_sub(at.addr()))
     }
 }
 
@@ -130,6 +142,7 @@ impl<T: ArpHook> Hook<T> {
                     pf: bindings::NFPROTO_ARP as u8,
                     hooknum,
                     priority,
+                    // `priv_` follows when it is registered.
                     ..Default::default()
                 };
                 // SAFETY: `ops` is valid for writing.
@@ -144,7 +157,10 @@ impl<T: ArpHook> Hook<T> {
     pub(crate) fn register(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
         let registered = self.registered.get_mut(rtnl);
         if !*registered {
-            // SAFETY: The operations are initialised and pinned, and not registered.
+            let state = ptr::from_ref(T::State::of(net)).cast_mut();
+            // SAFETY: The operations are initialised and pinned, and not registered, so nobody reads them.
+            unsafe { (*self.ops.get()).priv_ = state.cast() };
+            // SAFETY: As above.
             to_result(unsafe { bindings::nf_register_net_hook(net.as_ptr(), self.ops.get()) })?;
             *registered = true;
         }
@@ -164,22 +180,29 @@ impl<T: ArpHook> Hook<T> {
 
     /// # Safety
     ///
-    /// Called by netfilter only, at the place of `T::PLACE`.
+    /// Called by netfilter only, at the place of `T::PLACE`, with what `register` gave it.
     unsafe extern "C" fn call(
-        _: *mut c_void,
+        state: *mut c_void,
         skb: *mut bindings::sk_buff,
-        state: *const bindings::nf_hook_state,
+        place: *const bindings::nf_hook_state,
     ) -> c_uint {
-        // SAFETY: Netfilter gives a valid state, with the device of the direction.
-        let (net, dev) = unsafe {
+        // SAFETY: The state outlives the hook by a grace period, as all that can be found in a namespace.
+        // Netfilter describes the place validly, with the device of the direction, and calls under RCU.
+        let (state, net, dev, rcu) = unsafe {
             let dev = match T::PLACE {
-                Place::InLast => (*state).in_,
-                Place::OutFirst => (*state).out,
+                Place::InLast => (*place).in_,
+                Place::OutFirst => (*place).out,
             };
-            (Net::from_raw((*state).net), NetDevice::from_raw(dev))
+            (
+                &*state.cast::<T::State>(),
+                Net::from_raw((*place).net),
+                NetDevice::from_raw(dev),
+                entered(),
+            )
         };
         // SAFETY: Netfilter gives a valid frame and lets the hook change it.
-        match T::frame(net, dev, unsafe { &mut *skb.cast::<Frame>() }) {
+        let frame = unsafe { &mut *skb.cast::<Frame>() };
+        match T::frame(state, net, dev, frame, &rcu) {
             Verdict::Accept => bindings::NF_ACCEPT,
             Verdict::Drop => bindings::NF_DROP,
         }

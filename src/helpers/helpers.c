@@ -106,11 +106,6 @@ struct arphdr *rust_helper_arp_hdr(const struct sk_buff *skb)
 	return arp_hdr(skb);
 }
 
-int rust_helper_arp_hdr_len(const struct net_device *dev)
-{
-	return arp_hdr_len(dev);
-}
-
 u8 rust_helper_skb_pkt_type(const struct sk_buff *skb)
 {
 	return skb->pkt_type;
@@ -119,11 +114,6 @@ u8 rust_helper_skb_pkt_type(const struct sk_buff *skb)
 int rust_helper_skb_network_offset(const struct sk_buff *skb)
 {
 	return skb_network_offset(skb);
-}
-
-unsigned int rust_helper_skb_headlen(const struct sk_buff *skb)
-{
-	return skb_headlen(skb);
 }
 
 bool rust_helper_rtnl_trylock(void)
