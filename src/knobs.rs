@@ -8,7 +8,7 @@ use crate::{
         rtnl,
         sysctl::{Entry, Files, IntFile}, //
     },
-    namespace::Namespace,
+    namespace::{self, Namespace},
     policy::Flags, //
 };
 use core::marker::PhantomData;
@@ -132,6 +132,11 @@ impl<K: Describe> IntFile for File<K> {
     }
 
     fn set(net: &Net, target: i32, value: i32) -> Result {
+        // The module is about to be loaded. What would be armed before it knows all devices would not know
+        // whose addresses it sees.
+        if !namespace::is_loaded() {
+            return Err(rtnl::restart());
+        }
         let mut rtnl = rtnl::try_lock_or_restart()?;
         Namespace::of(net).write(net, K::KNOB, Target::from_raw(target), value, &mut rtnl)
     }

@@ -10,7 +10,7 @@
 
 use crate::{
     abi::{
-        inetaddr::{HasIndex, Index},
+        inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
         netdevice::{Event, NetDevice, Notify},
         netfilter::Hook,
@@ -36,9 +36,11 @@ use kernel::{
 };
 
 /// What is known of a device, from its registration in the namespace until it leaves.
-struct Device {
+pub(crate) struct Device {
     ifindex: i32,
     values: Values,
+    /// The flags in force: what `values` and those of `all` come to.
+    in_force: Values,
     /// Which knobs were written by hand: `default` does not reach them any more.
     by_hand: [Atomic<bool>; 2],
     /// The files and the name that they stand under.
@@ -49,6 +51,26 @@ impl Device {
     fn by_hand(&self, knob: Knob) -> &Atomic<bool> {
         &self.by_hand[knob as usize]
     }
+
+    fn flags(&self) -> Flags {
+        self.in_force.flags()
+    }
+
+    fn enforce(&self, flags: Flags) {
+        self.in_force.set(Knob::Hidden, flags.hidden);
+        self.in_force.set(Knob::ArpInvisible, flags.arp_invisible);
+    }
+}
+
+/// What is known of the device of an address. None knows of a device that memory was lacking for.
+type Owner = Option<Arc<Device>>;
+
+/// The flags in force on the device of an address.
+fn flags_of(address: &Configured<Owner>) -> Flags {
+    address
+        .owner()
+        .as_ref()
+        .map_or(Flags::default(), |device| device.flags())
 }
 
 /// The state of a namespace.
@@ -58,13 +80,15 @@ pub(crate) struct Namespace {
     default: Values,
     devices: RcuHash<Arc<Device>>,
     /// The configured addresses, while something is concealed.
-    index: Index,
+    index: Index<Owner>,
     #[pin]
     hear: Hook<Hear>,
     #[pin]
     announce: Hook<Announce>,
     /// A device is hidden: sources are to be selected around it.
     hiding: Atomic<bool>,
+    /// What the flags in force ask for.
+    demand: RtnlCell<Demand>,
     files: RtnlCell<Option<[Files; 2]>>,
 }
 
@@ -76,6 +100,14 @@ struct Change {
 }
 
 impl Change {
+    fn apply(&self, mut flags: Flags) -> Flags {
+        match self.knob {
+            Knob::Hidden => flags.hidden = self.value,
+            Knob::ArpInvisible => flags.arp_invisible = self.value,
+        }
+        flags
+    }
+
     /// Whether it changes the device's value.
     fn reaches(&self, device: &Device) -> bool {
         match self.target {
@@ -86,20 +118,27 @@ impl Change {
     }
 }
 
-/// What a namespace's flags ask for.
+/// What a namespace's flags ask for: so many devices are concealed and hidden.
 #[derive(Clone, Copy, Default)]
 struct Demand {
-    /// A device is concealed: ARP is to be looked at.
-    conceal: bool,
-    /// The number of hidden devices: sources are to be selected around them.
+    /// Where any is, ARP is to be looked at.
+    concealed: usize,
+    /// Where any is, sources are to be selected around them.
     hidden: usize,
 }
 
 impl Demand {
-    fn add(self, flags: Flags) -> Self {
+    fn with(self, flags: Flags) -> Self {
         Self {
-            conceal: self.conceal || flags.conceal(),
+            concealed: self.concealed + usize::from(flags.conceal()),
             hidden: self.hidden + usize::from(flags.hide()),
+        }
+    }
+
+    fn without(self, flags: Flags) -> Self {
+        Self {
+            concealed: self.concealed - usize::from(flags.conceal()),
+            hidden: self.hidden - usize::from(flags.hide()),
         }
     }
 }
@@ -110,9 +149,7 @@ impl Namespace {
         self.devices
             .get(dev.ifindex() as u32, rcu)
             .next()
-            .map_or(Flags::default(), |device| {
-                device.values.flags().enabled_by(self.all.flags())
-            })
+            .map_or(Flags::default(), |device| device.flags())
     }
 
     /// Whether any device is hidden. In any context.
@@ -132,13 +169,19 @@ impl Namespace {
         rcu: &rcu::Guard,
     ) -> Standing {
         let addr = Ipv4Addr::from_bits(addr);
-        let domain = here.l3_domain(rcu);
-        let fact = |owner: &NetDevice| (self.flags(owner, rcu), owner.ifindex() == here.ifindex());
-        let configured = self.index.get(addr, rcu).map(|ifa| ifa.device());
-        let of_domain = configured.filter(|owner| owner.l3_domain(rcu) == domain);
-        match Standing::of(of_domain.map(fact)) {
+        let is_here = |owner: &NetDevice| owner.ifindex() == here.ifindex();
+        let owners = self
+            .index
+            .get(addr, rcu)
+            .filter(|owner| {
+                let dev = owner.device();
+                is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
+            })
+            .map(|owner| (flags_of(owner), is_here(owner.device())));
+        match Standing::of(owners) {
             Standing::NotOurs => {
-                Standing::of(net.local_route(addr, here, rcu).into_iter().map(fact))
+                let routed = net.local_route(addr, here, rcu).into_iter();
+                Standing::of(routed.map(|owner| (self.flags(owner, rcu), is_here(owner))))
             }
             standing => standing,
         }
@@ -176,8 +219,20 @@ impl Namespace {
             target,
             value,
         };
-        let before = self.demand(None, rtnl);
-        let after = self.demand(Some(&change), rtnl);
+        let all = match target {
+            Target::All => change.apply(self.all.flags()),
+            _ => self.all.flags(),
+        };
+        let before = *self.demand.get(rtnl);
+        let mut after = before;
+        self.for_each(target, rtnl, |device| {
+            let values = if change.reaches(device) {
+                change.apply(device.values.flags())
+            } else {
+                device.values.flags()
+            };
+            after = after.without(device.flags()).with(values.enabled_by(all));
+        });
         // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
         self.arm(net, after, rtnl)
             .inspect_err(|_| self.disarm(net, before, rtnl))?;
@@ -186,16 +241,16 @@ impl Namespace {
             Target::Default => self.default.set(knob, value),
             Target::Device(_) => {}
         }
-        for device in self
-            .devices
-            .iter(rtnl)
-            .filter(|device| change.reaches(device))
-        {
-            device.values.set(knob, value);
-            if target != Target::Default {
-                device.by_hand(knob).store(true, Relaxed);
+        self.for_each(target, rtnl, |device| {
+            if change.reaches(device) {
+                device.values.set(knob, value);
+                if target != Target::Default {
+                    device.by_hand(knob).store(true, Relaxed);
+                }
             }
-        }
+            device.enforce(device.values.flags().enabled_by(all));
+        });
+        *self.demand.get_mut(rtnl) = after;
         self.disarm(net, after, rtnl);
         if before.hidden != after.hidden {
             net.reselect_sources(rtnl);
@@ -203,46 +258,23 @@ impl Namespace {
         Ok(())
     }
 
-    /// What the flags ask for, as they are or as they would be after `change`. Linear in the devices.
-    fn demand(&self, change: Option<&Change>, rtnl: &Rtnl) -> Demand {
-        let changed = |mut flags: Flags, change: Option<&Change>| {
-            match change {
-                Some(Change {
-                    knob: Knob::Hidden,
-                    value,
-                    ..
-                }) => flags.hidden = *value,
-                Some(Change {
-                    knob: Knob::ArpInvisible,
-                    value,
-                    ..
-                }) => flags.arp_invisible = *value,
-                None => {}
+    /// Calls `f` for the devices whose flags in force a write to `target` may change.
+    fn for_each(&self, target: Target, rtnl: &Rtnl, mut f: impl FnMut(&Device)) {
+        match target {
+            Target::All | Target::Default => self.devices.iter(rtnl).for_each(|device| f(device)),
+            Target::Device(ifindex) => {
+                if let Some(device) = self.device(ifindex) {
+                    f(&device);
+                }
             }
-            flags
-        };
-        let all = changed(
-            self.all.flags(),
-            change.filter(|change| change.target == Target::All),
-        );
-        self.devices
-            .iter(rtnl)
-            .map(|device| {
-                changed(
-                    device.values.flags(),
-                    change.filter(|change| change.reaches(device)),
-                )
-            })
-            .fold(Demand::default(), |demand, flags| {
-                demand.add(flags.enabled_by(all))
-            })
+        }
     }
 
     /// Arms what `demand` asks for and is not armed. After an error, [`Self::disarm`] takes back the rest.
     fn arm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) -> Result {
-        if demand.conceal {
+        if demand.concealed != 0 {
             // The index first: the hooks rely on it.
-            self.index.activate(net, rtnl)?;
+            self.index.activate(net, |dev| self.owner(dev), rtnl)?;
             self.hear.register(net, rtnl)?;
             self.announce.register(net, rtnl)?;
         }
@@ -259,7 +291,7 @@ impl Namespace {
             self.hiding.store(false, Relaxed);
             select::disarm(rtnl);
         }
-        if !demand.conceal {
+        if demand.concealed == 0 {
             self.hear.unregister(net, rtnl);
             self.announce.unregister(net, rtnl);
             self.index.deactivate(rtnl);
@@ -273,13 +305,16 @@ impl Namespace {
             return Ok(());
         }
         let values = self.default.flags();
-        let before = self.demand(None, rtnl);
-        self.arm(net, before.add(values.enabled_by(self.all.flags())), rtnl)
+        let flags = values.enabled_by(self.all.flags());
+        let before = *self.demand.get(rtnl);
+        let after = before.with(flags);
+        self.arm(net, after, rtnl)
             .and_then(|()| {
                 let device = Arc::new(
                     Device {
                         ifindex,
                         values: Values::new(values),
+                        in_force: Values::new(flags),
                         by_hand: [Atomic::new(false), Atomic::new(false)],
                         files: RtnlCell::new(None),
                     },
@@ -290,14 +325,22 @@ impl Namespace {
                 self.name(net, dev, rtnl)
                     .inspect_err(|_| self.forget(ifindex, rtnl))
             })
-            .inspect_err(|_| self.disarm(net, before, rtnl))
+            .inspect_err(|_| self.disarm(net, before, rtnl))?;
+        *self.demand.get_mut(rtnl) = after;
+        Ok(())
     }
 
     /// A device goes.
     fn remove(&self, net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) {
-        let before = self.demand(None, rtnl);
-        self.forget(dev.ifindex(), rtnl);
-        let after = self.demand(None, rtnl);
+        let Some(device) = self.device(dev.ifindex()) else {
+            return;
+        };
+        let before = *self.demand.get(rtnl);
+        let after = before.without(device.flags());
+        // Its addresses may be known for longer, when the module goes and the device does not.
+        device.enforce(Flags::default());
+        self.forget(device.ifindex, rtnl);
+        *self.demand.get_mut(rtnl) = after;
         self.disarm(net, after, rtnl);
         // A device that goes has lost its addresses, and the kernel has selected anew. One that stays goes
         // for us only, because the module does.
@@ -332,6 +375,11 @@ impl Namespace {
 /// Set when the module has come to know all that existed before it.
 static LOADED: Atomic<bool> = Atomic::new(false);
 
+/// Whether the module has come to know all that existed before it.
+pub(crate) fn is_loaded() -> bool {
+    LOADED.load(Relaxed)
+}
+
 /// Says that the module has come to know all that existed before it.
 pub(crate) fn loaded() {
     LOADED.store(true, Relaxed);
@@ -346,7 +394,7 @@ impl PerNet for Namespace {
     fn init(net: &Net) -> impl PinInit<Self, Error> {
         // Row 24; before the module is loaded, no namespace has anything to inherit.
         let (all, default) = match net::inherited_devconf() {
-            Some(from) if LOADED.load(Relaxed) => {
+            Some(from) if is_loaded() => {
                 let from = Namespace::of(from);
                 (from.all.flags(), from.default.flags())
             }
@@ -360,6 +408,7 @@ impl PerNet for Namespace {
             hear <- Hook::new(),
             announce <- Hook::new(),
             hiding: Atomic::new(false),
+            demand: RtnlCell::new(Demand::default()),
             files: RtnlCell::new(Some([
                 knobs::files(net, c"all", Target::All)?,
                 knobs::files(net, c"default", Target::Default)?,
@@ -374,8 +423,14 @@ impl PerNet for Namespace {
 }
 
 impl HasIndex for Namespace {
-    fn index(&self) -> &Index {
+    type Owner = Owner;
+
+    fn index(&self) -> &Index<Owner> {
         &self.index
+    }
+
+    fn owner(&self, dev: &NetDevice) -> Owner {
+        self.device(dev.ifindex())
     }
 }
 

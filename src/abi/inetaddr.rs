@@ -20,30 +20,46 @@ use kernel::{
     types::Opaque, //
 };
 
-/// An address of the index.
+/// An address of the index, and what is known of the device that it is configured on.
 ///
 /// # Invariants
 ///
-/// Points to an address that is alive: it is in the index from its NETDEV_UP to its NETDEV_DOWN only, and
-/// freed a grace period after that.
-struct Entry(NonNull<bindings::in_ifaddr>);
+/// `ifa` points to an address that is alive: it is in the index from its NETDEV_UP to its NETDEV_DOWN only,
+/// and freed a grace period after that.
+pub(crate) struct Configured<O> {
+    ifa: NonNull<bindings::in_ifaddr>,
+    owner: O,
+}
 
 // SAFETY: An address is shared between threads by the kernel, under RCU.
-unsafe impl Send for Entry {}
+unsafe impl<O: Send> Send for Configured<O> {}
 // SAFETY: As above.
-unsafe impl Sync for Entry {}
+unsafe impl<O: Sync> Sync for Configured<O> {}
+
+impl<O> Configured<O> {
+    /// The device that the address is configured on.
+    pub(crate) fn device(&self) -> &NetDevice {
+        // SAFETY: Alive by the type invariants.
+        unsafe { InIfaddr::from_raw(self.ifa.as_ptr()) }.device()
+    }
+
+    /// What [`HasIndex::owner`] said of it.
+    pub(crate) fn owner(&self) -> &O {
+        &self.owner
+    }
+}
 
 /// The addresses configured in one namespace, while it wants them indexed.
 ///
 /// `addresses` and the two cells are written under the RTNL; `addresses` is read under RCU.
-pub(crate) struct Index {
-    addresses: RcuHash<Entry>,
+pub(crate) struct Index<O: Send + Sync + 'static> {
+    addresses: RcuHash<Configured<O>>,
     active: RtnlCell<bool>,
     /// Room for the next address, allocated while its addition can still be refused.
-    spare: RtnlCell<Option<Vacant<Entry>>>,
+    spare: RtnlCell<Option<Vacant<Configured<O>>>>,
 }
 
-impl Index {
+impl<O: Send + Sync + 'static> Index<O> {
     /// An index that is not active.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
@@ -59,16 +75,18 @@ impl Index {
         &'a self,
         addr: Ipv4Addr,
         rcu: &'a rcu::Guard,
-    ) -> impl Iterator<Item = &'a InIfaddr> {
-        self.addresses
-            .get(addr.to_bits(), rcu)
-            // SAFETY: Alive by the invariants of `Entry` for as long as the guard.
-            .map(|entry| unsafe { InIfaddr::from_raw(entry.0.as_ptr()) })
+    ) -> impl Iterator<Item = &'a Configured<O>> {
+        self.addresses.get(addr.to_bits(), rcu)
     }
 
     /// Indexes all addresses of the namespace, and from now on every change. Nothing to do if it is active.
     /// Linear in the number of addresses. Sleeps.
-    pub(crate) fn activate(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
+    pub(crate) fn activate(
+        &self,
+        net: &Net,
+        owner: impl Fn(&NetDevice) -> O,
+        rtnl: &mut Rtnl,
+    ) -> Result {
         if *self.active.get(rtnl) {
             return Ok(());
         }
@@ -81,7 +99,10 @@ impl Index {
             {
                 // INVARIANT: No NETDEV_DOWN comes for it before the RTNL is released, and the index is
                 // active then.
-                let entry = Entry(NonNull::from(ifa).cast());
+                let entry = Configured {
+                    ifa: NonNull::from(ifa).cast(),
+                    owner: owner(dev),
+                };
                 configured.push((ifa.local(), entry), GFP_KERNEL)?;
             }
         }
@@ -113,34 +134,44 @@ impl Index {
         Ok(())
     }
 
-    fn add(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
-        let entry = NonNull::from(ifa).cast();
+    fn add(&self, ifa: &InIfaddr, owner: O, rtnl: &mut Rtnl) {
+        let ifa_ptr = NonNull::from(ifa).cast();
         let key = ifa.local().to_bits();
         // A secondary that is promoted to primary comes up again, and has been here all the time.
         let known = self
             .addresses
             .get(key, &rcu::read_lock())
-            .any(|known| known.0 == entry);
+            .any(|known| known.ifa == ifa_ptr);
         if known || !*self.active.get(rtnl) {
             return;
         }
         if let Some(vacant) = self.spare.get_mut(rtnl).take() {
             // INVARIANT: The NETDEV_UP of the address is being handled.
-            self.addresses.insert(vacant, key, Entry(entry), rtnl);
+            let entry = Configured {
+                ifa: ifa_ptr,
+                owner,
+            };
+            self.addresses.insert(vacant, key, entry, rtnl);
         }
     }
 
     fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
-        let entry = NonNull::from(ifa).cast();
+        let ifa_ptr = NonNull::from(ifa).cast();
         self.addresses
-            .remove(ifa.local().to_bits(), |known| known.0 == entry, rtnl);
+            .remove(ifa.local().to_bits(), |known| known.ifa == ifa_ptr, rtnl);
     }
 }
 
 /// State of a namespace that has an [`Index`].
 pub(crate) trait HasIndex: PerNet {
+    /// What is known of a device, kept with each of its addresses.
+    type Owner: Send + Sync + 'static;
+
     /// The index.
-    fn index(&self) -> &Index;
+    fn index(&self) -> &Index<Self::Owner>;
+
+    /// What is known of a device from its first address to its last.
+    fn owner(&self, dev: &NetDevice) -> Self::Owner;
 }
 
 /// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep.
@@ -244,7 +275,9 @@ impl<T: HasIndex> Notifiers<T> {
                     Rtnl::assume_held(),
                 )
             };
-            T::of(ifa.device().net()).index().add(ifa, &mut rtnl);
+            let dev = ifa.device();
+            let state = T::of(dev.net());
+            state.index().add(ifa, state.owner(dev), &mut rtnl);
         }
         bindings::NOTIFY_DONE as c_int
     }

@@ -51,8 +51,13 @@ pub(crate) fn try_lock_or_restart() -> Result<Guard> {
         // INVARIANT: taken above, and `rtnl_trylock` fails for a thread that has it.
         return Ok(Guard(Rtnl(NotThreadSafe)));
     }
+    Err(restart())
+}
+
+/// The error that makes the current system call start over. For the handlers of sysctl files.
+pub(crate) fn restart() -> Error {
     // SAFETY: Called from a system call, as sysctl handlers are.
-    Err(Error::from_errno(unsafe { bindings::restart_syscall() }))
+    Error::from_errno(unsafe { bindings::restart_syscall() })
 }
 
 impl Drop for Guard {
