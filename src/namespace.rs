@@ -10,6 +10,7 @@
 
 use crate::{
     abi::{
+        fib::LocalRoutes,
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
         netdevice::{Event, NetDevice, Notify},
@@ -81,6 +82,8 @@ pub(crate) struct Namespace {
     devices: RcuHash<Arc<Device>>,
     /// The configured addresses, while something is concealed.
     index: Index<Owner>,
+    #[pin]
+    routes: LocalRoutes<Namespace>,
     #[pin]
     hear: Hook<Hear>,
     #[pin]
@@ -170,16 +173,18 @@ impl Namespace {
     ) -> Standing {
         let addr = Ipv4Addr::from_bits(addr);
         let is_here = |owner: &NetDevice| owner.ifindex() == here.ifindex();
+        let mut is_configured = false;
         let owners = self
             .index
             .get(addr, rcu)
+            .inspect(|_| is_configured = true)
             .filter(|owner| {
                 let dev = owner.device();
                 is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
             })
             .map(|owner| (flags_of(owner), is_here(owner.device())));
         match Standing::of(owners) {
-            Standing::NotOurs => {
+            Standing::NotOurs if is_configured || self.routes.may_reach(addr) => {
                 let routed = net.local_route(addr, here, rcu).into_iter();
                 Standing::of(routed.map(|owner| (self.flags(owner, rcu), is_here(owner))))
             }
@@ -273,8 +278,9 @@ impl Namespace {
     /// Arms what `demand` asks for and is not armed. After an error, [`Self::disarm`] takes back the rest.
     fn arm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) -> Result {
         if demand.concealed != 0 {
-            // The index first: the hooks rely on it.
+            // The index first: the others rely on it.
             self.index.activate(net, |dev| self.owner(dev), rtnl)?;
+            self.routes.watch(net, rtnl);
             self.hear.register(net, rtnl)?;
             self.announce.register(net, rtnl)?;
         }
@@ -294,6 +300,7 @@ impl Namespace {
         if demand.concealed == 0 {
             self.hear.unregister(net, rtnl);
             self.announce.unregister(net, rtnl);
+            self.routes.ignore(net, rtnl);
             self.index.deactivate(rtnl);
         }
     }
@@ -405,6 +412,7 @@ impl PerNet for Namespace {
             default: Values::new(default),
             devices: RcuHash::new()?,
             index: Index::new()?,
+            routes <- LocalRoutes::new(),
             hear <- Hook::new(),
             announce <- Hook::new(),
             hiding: Atomic::new(false),
@@ -427,6 +435,10 @@ impl HasIndex for Namespace {
 
     fn index(&self) -> &Index<Owner> {
         &self.index
+    }
+
+    fn routes(&self) -> &LocalRoutes<Self> {
+        &self.routes
     }
 
     fn owner(&self, dev: &NetDevice) -> Owner {

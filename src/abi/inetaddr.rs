@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    fib::LocalRoutes,
     net::{Net, PerNet},
     netdevice::{notifier_from_result, InIfaddr, NetDevice},
     rcu_hash::{RcuHash, Vacant},
@@ -170,6 +171,9 @@ pub(crate) trait HasIndex: PerNet {
     /// The index.
     fn index(&self) -> &Index<Self::Owner>;
 
+    /// The local routes that go beyond it.
+    fn routes(&self) -> &LocalRoutes<Self>;
+
     /// What is known of a device from its first address to its last.
     fn owner(&self, dev: &NetDevice) -> Self::Owner;
 }
@@ -180,7 +184,8 @@ pub(crate) trait HasIndex: PerNet {
 /// local route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
 /// So the index never lags the FIB:
 ///
-/// - An address enters the index before the route is made: [`Self::up`] has the highest priority.
+/// - An address enters the index before the route is made: [`Self::up`] has the highest priority. So does
+///   the prefix of one on a loopback device.
 /// - It leaves the index after the route is removed: [`Self::down`] has the lowest.
 /// - The entry cannot fail for want of memory, for a notifier cannot refuse an address: [`Self::validator`],
 ///   which can, runs earlier under the same hold of the RTNL and allocates it.
@@ -277,6 +282,7 @@ impl<T: HasIndex> Notifiers<T> {
             };
             let dev = ifa.device();
             let state = T::of(dev.net());
+            state.routes().address(ifa);
             state.index().add(ifa, state.owner(dev), &mut rtnl);
         }
         bindings::NOTIFY_DONE as c_int

@@ -2,6 +2,7 @@
 
 //! Safe wrappers of the C interfaces that the kernel crate lacks. All unsafe code of the module is here.
 
+pub(crate) mod fib;
 pub(crate) mod ftrace;
 pub(crate) mod inetaddr;
 pub(crate) mod net;

@@ -89,6 +89,12 @@ impl NetDevice {
         !cfg!(CONFIG_FIREWIRE_NET) || unsafe { (*self.as_ptr()).type_ } != ARPHRD_IEEE1394
     }
 
+    /// Whether the prefixes of the device's addresses are the host's own (IFF_LOOPBACK).
+    pub(crate) fn is_loopback(&self) -> bool {
+        // SAFETY: The device is alive by the type invariants, and its type does not change.
+        unsafe { (*self.as_ptr()).flags & bindings::net_device_flags_IFF_LOOPBACK != 0 }
+    }
+
     /// Whether the device is the port of a bond, which sends ARP requests for its monitor only.
     pub(crate) fn is_bond_port(&self) -> bool {
         // SAFETY: The device is alive by the type invariants.
@@ -196,6 +202,12 @@ impl InIfaddr {
     pub(crate) fn local(&self) -> Ipv4Addr {
         // SAFETY: The address is alive by the type invariants, and the field does not change.
         Ipv4Addr::from_bits(u32::from_be(unsafe { (*self.as_ptr()).ifa_local }))
+    }
+
+    /// The length of the prefix.
+    pub(crate) fn prefix_len(&self) -> u8 {
+        // SAFETY: The address is alive by the type invariants, and the field does not change.
+        unsafe { (*self.as_ptr()).ifa_prefixlen }
     }
 
     /// Whether the address is a secondary one, of a prefix that has a primary.

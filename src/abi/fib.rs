@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The local routes of a namespace, as far as they go beyond its addresses.
+//!
+//! C headers: [`include/net/fib_notifier.h`](srctree/include/net/fib_notifier.h),
+//! [`include/net/ip_fib.h`](srctree/include/net/ip_fib.h)
+
+use super::{
+    bindings,
+    inetaddr::HasIndex,
+    net::Net,
+    netdevice::InIfaddr,
+    rcu::entered,
+    rtnl::{Rtnl, RtnlCell}, //
+};
+use core::{marker::PhantomData, net::Ipv4Addr, ptr};
+use kernel::{
+    container_of,
+    ffi::{c_int, c_ulong, c_void},
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+    types::Opaque, //
+};
+
+/// Whether a namespace may have local routes to addresses that are not configured, while it wants to know.
+///
+/// Most have none, so that an address which is not in the index is not the host's, and no route need be looked
+/// up to say so. There are two kinds of others: the prefix of an address on a loopback device (with `ip addr
+/// add 10.0.0.0/28 dev lo` lo owns sixteen addresses), and what is routed by hand (`ip route add local
+/// 10.0.0.0/28 dev lo`). Once such a route has been seen, routes are looked up until [`Self::ignore`].
+///
+/// The kernel tells of the first of several routes to the same prefix only. A local one that stands behind
+/// another is told of when it takes its place; where the first is for one DSCP only, what is behind it is
+/// suspected of being local.
+#[pin_data]
+pub(crate) struct LocalRoutes<T: HasIndex> {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    beyond_addresses: Atomic<bool>,
+    watched: RtnlCell<bool>,
+    _state: PhantomData<fn() -> T>,
+}
+
+// SAFETY: The block is the kernel's while it is registered; nothing here touches it.
+unsafe impl<T: HasIndex> Send for LocalRoutes<T> {}
+// SAFETY: As above.
+unsafe impl<T: HasIndex> Sync for LocalRoutes<T> {}
+
+impl<T: HasIndex> LocalRoutes<T> {
+    /// Routes that are not watched.
+    ///
+    /// It must be kept for a grace period after [`Self::ignore`].
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            block <- Opaque::ffi_init(|block: *mut bindings::notifier_block| {
+                let init = bindings::notifier_block {
+                    notifier_call: Some(Self::call),
+                    ..Default::default()
+                };
+                // SAFETY: `block` is valid for writing.
+                unsafe { block.write(init) };
+            }),
+            beyond_addresses: Atomic::new(false),
+            watched: RtnlCell::new(false),
+            _state: PhantomData,
+        })
+    }
+
+    /// Looks at all routes, and from now on at every new one. The index must be active. Nothing to do if they
+    /// are watched. Linear in the number of routes. Sleeps.
+    pub(crate) fn watch(&self, net: &Net, rtnl: &mut Rtnl) {
+        let watched = self.watched.get_mut(rtnl);
+        if *watched {
+            return;
+        }
+        self.beyond_addresses.store(false, Relaxed);
+        // SAFETY: The block is initialised, pinned and not registered, and kept for a grace period after it
+        // was unregistered.
+        let error = unsafe {
+            bindings::register_fib_notifier(net.as_ptr(), self.block.get(), None, ptr::null_mut())
+        };
+        *watched = error == 0;
+        if error != 0 {
+            // The routes of another family changed too fast to be told in order. Then we do not know.
+            self.beyond_addresses.store(true, Relaxed);
+        }
+    }
+
+    /// Looks at them no more. Nothing to do if they are not watched.
+    pub(crate) fn ignore(&self, net: &Net, rtnl: &mut Rtnl) {
+        let watched = self.watched.get_mut(rtnl);
+        if *watched {
+            // SAFETY: The block is registered.
+            unsafe { bindings::unregister_fib_notifier(net.as_ptr(), self.block.get()) };
+            *watched = false;
+        }
+    }
+
+    /// Whether there may be a local route to an address that is not configured.
+    pub(crate) fn may_reach(&self, addr: Ipv4Addr) -> bool {
+        // The prefix of 127.0.0.1/8 does not count: it is everywhere, and ARP seldom asks for it.
+        self.beyond_addresses.load(Relaxed) || addr.is_loopback()
+    }
+
+    /// An address is about to be configured. Its prefix counts from before it has a route.
+    pub(super) fn address(&self, ifa: &InIfaddr) {
+        if ifa.device().is_loopback() && ifa.prefix_len() < 32 {
+            self.prefix(ifa.local(), u32::from(ifa.prefix_len()));
+        }
+    }
+
+    fn prefix(&self, of: Ipv4Addr, len: u32) {
+        if !(of.is_loopback() && len >= 8) {
+            self.beyond_addresses.store(true, Relaxed);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the chain of the FIB's notifiers only: under RCU, with a `fib_notifier_info`, for a block
+    /// that is registered by [`Self::watch`].
+    unsafe extern "C" fn call(
+        block: *mut bindings::notifier_block,
+        event: c_ulong,
+        info: *mut c_void,
+    ) -> c_int {
+        let info: *const bindings::fib_notifier_info = info.cast_const().cast();
+        // SAFETY: The chain gives a valid description.
+        let family = unsafe { (*info).family };
+        if event as u32 != bindings::fib_event_type_FIB_EVENT_ENTRY_REPLACE
+            || family != bindings::AF_INET as c_int
+        {
+            return bindings::NOTIFY_DONE as c_int;
+        }
+        // SAFETY: This event of IPv4 comes with a route, of which the description is the first field; the
+        // block is part of its `LocalRoutes`, as it is initialised and registered nowhere else.
+        let (routes, route) = unsafe {
+            (
+                &*container_of!(Opaque::cast_from(block), Self, block),
+                &*info.cast::<bindings::fib_entry_notifier_info>(),
+            )
+        };
+        // SAFETY: A route that is told of is alive, and so is its namespace.
+        let (protocol, net) =
+            unsafe { ((*route.fi).fib_protocol, Net::from_raw((*route.fi).fib_net)) };
+        let dst = Ipv4Addr::from_bits(route.dst);
+        // SAFETY: Called under RCU.
+        let rcu = unsafe { entered() };
+        let of_address = || {
+            route.dst_len == 32
+                && u32::from(protocol) == bindings::RTPROT_KERNEL
+                && T::of(net).index().get(dst, &rcu).next().is_some()
+        };
+        if u32::from(route.type_) == bindings::RTN_LOCAL && !of_address() || route.dscp != 0 {
+            routes.prefix(dst, route.dst_len as u32);
+        }
+        bindings::NOTIFY_DONE as c_int
+    }
+}
