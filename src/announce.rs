@@ -24,6 +24,7 @@ impl ArpHook for Announce {
 
     const PLACE: Place = Place::OutFirst;
 
+    #[inline]
     fn frame(
         namespace: &Namespace,
         net: &Net,

@@ -10,6 +10,7 @@ const OP: usize = 6;
 const OP_REQUEST: [u8; 2] = [0, 1];
 
 /// Whether a packet is a request.
+#[inline]
 pub(crate) fn is_request(bytes: &[u8]) -> bool {
     bytes.get(OP..OP + 2).is_some_and(|op| *op == OP_REQUEST)
 }
@@ -35,6 +36,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout on a device with hardware addresses of `addr_len` bytes.
+    #[inline]
     pub(crate) fn new(addr_len: u8, has_target_hardware_address: bool) -> Layout {
         let addr_len = usize::from(addr_len);
         let sip = HEADER_LEN + addr_len;
@@ -50,7 +52,10 @@ impl Layout {
     }
 
     /// Reads a packet; `None` if it is cut short.
+    #[inline]
     pub(crate) fn read(self, bytes: &[u8]) -> Option<Packet> {
+        // What follows need not be checked.
+        let bytes = bytes.get(..self.tip + 4)?;
         Some(Packet {
             is_request: is_request(bytes),
             sip: address(bytes, self.sip)?,

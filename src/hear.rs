@@ -22,6 +22,7 @@ impl ArpHook for Hear {
 
     const PLACE: Place = Place::InLast;
 
+    #[inline]
     fn frame(
         namespace: &Namespace,
         net: &Net,
@@ -46,6 +47,7 @@ impl ArpHook for Hear {
 
 impl Layout {
     /// The layout of ARP packets on a device.
+    #[inline]
     pub(crate) fn of(dev: &NetDevice) -> Self {
         Self::new(dev.addr_len(), dev.arp_has_target_hardware_address())
     }

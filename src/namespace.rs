@@ -25,7 +25,10 @@ use crate::{
     policy::{Flags, Standing},
     select, //
 };
-use core::net::Ipv4Addr;
+use core::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicI32, Ordering}, //
+};
 use kernel::{
     prelude::*,
     str::CString,
@@ -40,26 +43,46 @@ use kernel::{
 pub(crate) struct Device {
     ifindex: i32,
     values: Values,
-    /// The flags in force: what `values` and those of `all` come to.
-    in_force: Values,
+    in_force: InForce,
     /// Which knobs were written by hand: `default` does not reach them any more.
     by_hand: [Atomic<bool>; 2],
     /// The files and the name that they stand under.
     files: RtnlCell<Option<(CString, Files)>>,
 }
 
+/// The flags in force on a device: what its values and those of `all` come to.
+///
+/// Packets read them, with one instruction each; the kernel crate's atomics would call a function.
+struct InForce {
+    hidden: AtomicI32,
+    arp_invisible: AtomicI32,
+}
+
+impl InForce {
+    fn new(flags: Flags) -> Self {
+        Self {
+            hidden: AtomicI32::new(flags.hidden),
+            arp_invisible: AtomicI32::new(flags.arp_invisible),
+        }
+    }
+
+    fn get(&self) -> Flags {
+        Flags {
+            hidden: self.hidden.load(Ordering::Relaxed),
+            arp_invisible: self.arp_invisible.load(Ordering::Relaxed),
+        }
+    }
+
+    fn set(&self, flags: Flags) {
+        self.hidden.store(flags.hidden, Ordering::Relaxed);
+        self.arp_invisible
+            .store(flags.arp_invisible, Ordering::Relaxed);
+    }
+}
+
 impl Device {
     fn by_hand(&self, knob: Knob) -> &Atomic<bool> {
         &self.by_hand[knob as usize]
-    }
-
-    fn flags(&self) -> Flags {
-        self.in_force.flags()
-    }
-
-    fn enforce(&self, flags: Flags) {
-        self.in_force.set(Knob::Hidden, flags.hidden);
-        self.in_force.set(Knob::ArpInvisible, flags.arp_invisible);
     }
 }
 
@@ -71,7 +94,7 @@ fn flags_of(address: &Configured<Owner>) -> Flags {
     address
         .owner()
         .as_ref()
-        .map_or(Flags::default(), |device| device.flags())
+        .map_or(Flags::default(), |device| device.in_force.get())
 }
 
 /// The state of a namespace.
@@ -152,7 +175,7 @@ impl Namespace {
         self.devices
             .get(dev.ifindex() as u32, rcu)
             .next()
-            .map_or(Flags::default(), |device| device.flags())
+            .map_or(Flags::default(), |device| device.in_force.get())
     }
 
     /// Whether any device is hidden. In any context.
@@ -164,6 +187,7 @@ impl Namespace {
     ///
     /// The owners are the devices of the l3 domain that have the address configured. Where none has, it is
     /// the device of the local route to it, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
+    #[inline]
     pub(crate) fn standing(
         &self,
         net: &Net,
@@ -172,19 +196,32 @@ impl Namespace {
         rcu: &rcu::Guard,
     ) -> Standing {
         let addr = Ipv4Addr::from_bits(addr);
+        let owners = self.index.get(addr, rcu);
+        // Most addresses are not ours.
+        if owners.is_empty() && !self.routes.may_reach(addr) {
+            return Standing::NotOurs;
+        }
+        self.standing_of_local(net, addr, owners, here, rcu)
+    }
+
+    /// [`Self::standing`] of an address that is configured on the devices of `owners`, or may have a route.
+    #[inline(never)]
+    fn standing_of_local<'a>(
+        &self,
+        net: &Net,
+        addr: Ipv4Addr,
+        owners: impl Iterator<Item = &'a Configured<Owner>>,
+        here: &NetDevice,
+        rcu: &rcu::Guard,
+    ) -> Standing {
         let is_here = |owner: &NetDevice| owner.ifindex() == here.ifindex();
-        let mut is_configured = false;
-        let owners = self
-            .index
-            .get(addr, rcu)
-            .inspect(|_| is_configured = true)
-            .filter(|owner| {
-                let dev = owner.device();
-                is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
-            })
-            .map(|owner| (flags_of(owner), is_here(owner.device())));
-        match Standing::of(owners) {
-            Standing::NotOurs if is_configured || self.routes.may_reach(addr) => {
+        let of_domain = owners.filter(|owner| {
+            let dev = owner.device();
+            is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
+        });
+        let facts = of_domain.map(|owner| (flags_of(owner), is_here(owner.device())));
+        match Standing::of(facts) {
+            Standing::NotOurs => {
                 let routed = net.local_route(addr, here, rcu).into_iter();
                 Standing::of(routed.map(|owner| (self.flags(owner, rcu), is_here(owner))))
             }
@@ -236,7 +273,9 @@ impl Namespace {
             } else {
                 device.values.flags()
             };
-            after = after.without(device.flags()).with(values.enabled_by(all));
+            after = after
+                .without(device.in_force.get())
+                .with(values.enabled_by(all));
         });
         // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
         self.arm(net, after, rtnl)
@@ -253,7 +292,7 @@ impl Namespace {
                     device.by_hand(knob).store(true, Relaxed);
                 }
             }
-            device.enforce(device.values.flags().enabled_by(all));
+            device.in_force.set(device.values.flags().enabled_by(all));
         });
         *self.demand.get_mut(rtnl) = after;
         self.disarm(net, after, rtnl);
@@ -321,7 +360,7 @@ impl Namespace {
                     Device {
                         ifindex,
                         values: Values::new(values),
-                        in_force: Values::new(flags),
+                        in_force: InForce::new(flags),
                         by_hand: [Atomic::new(false), Atomic::new(false)],
                         files: RtnlCell::new(None),
                     },
@@ -343,9 +382,9 @@ impl Namespace {
             return;
         };
         let before = *self.demand.get(rtnl);
-        let after = before.without(device.flags());
+        let after = before.without(device.in_force.get());
         // Its addresses may be known for longer, when the module goes and the device does not.
-        device.enforce(Flags::default());
+        device.in_force.set(Flags::default());
         self.forget(device.ifindex, rtnl);
         *self.demand.get_mut(rtnl) = after;
         self.disarm(net, after, rtnl);

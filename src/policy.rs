@@ -21,6 +21,7 @@ impl Flags {
     /// The flags in force on a device that has `self` set while `conf/all` has `all`.
     ///
     /// AND, unlike `arp_ignore` (max) and `arp_filter` (or): the value is the device's, `all` enables it.
+    #[inline]
     pub(crate) fn enabled_by(self, all: Flags) -> Flags {
         Flags {
             hidden: if all.hidden != 0 { self.hidden } else { 0 },
@@ -33,11 +34,13 @@ impl Flags {
     }
 
     /// Whether the device's addresses are kept out of ARP.
+    #[inline]
     pub(crate) fn conceal(self) -> bool {
         self.hidden != 0 || self.arp_invisible != 0
     }
 
     /// Whether the device's addresses are kept out of the selection of sources.
+    #[inline]
     pub(crate) fn hide(self) -> bool {
         self.hidden != 0
     }
@@ -91,12 +94,14 @@ impl Standing {
 
 /// Whether a received packet needs a look at the owners of its tip: only a request that asks for an address
 /// does (row 9: replies and gratuitous ARP are untouched).
+#[inline]
 pub(crate) fn asks(packet: &Packet) -> bool {
     packet.is_request && packet.sip != packet.tip
 }
 
 /// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
 /// tip on the receiving device. Rows 1 to 6.
+#[inline]
 pub(crate) fn silences(packet: &Packet, unicast: bool, tip: Standing) -> bool {
     match tip {
         // Rows 6 and 8: a visible device's, or not ours: the kernel decides.
@@ -114,12 +119,14 @@ pub(crate) fn silences(packet: &Packet, unicast: bool, tip: Standing) -> bool {
 
 /// Whether a packet that this host sends is a neighbour solicitation of its own, whose sip is looked at.
 /// Row 15 is all else: replies, gratuitous ARP and probes without a sender address.
+#[inline]
 pub(crate) fn solicits(packet: &Packet) -> bool {
     packet.is_request && packet.sip != 0 && packet.sip != packet.tip
 }
 
 /// Whether a neighbour solicitation may not carry its sip, given the sip's standing on the sending device.
 /// Rows 11, 12 and 14: the sender may be an owner itself.
+#[inline]
 pub(crate) fn withholds(sip: Standing) -> bool {
     matches!(sip, Standing::Concealed { .. })
 }

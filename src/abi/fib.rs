@@ -13,12 +13,16 @@ use super::{
     rcu::entered,
     rtnl::{Rtnl, RtnlCell}, //
 };
-use core::{marker::PhantomData, net::Ipv4Addr, ptr};
+use core::{
+    marker::PhantomData,
+    net::Ipv4Addr,
+    ptr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed}, //
+};
 use kernel::{
     container_of,
     ffi::{c_int, c_ulong, c_void},
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
     types::Opaque, //
 };
 
@@ -36,7 +40,7 @@ use kernel::{
 pub(crate) struct LocalRoutes<T: HasIndex> {
     #[pin]
     block: Opaque<bindings::notifier_block>,
-    beyond_addresses: Atomic<bool>,
+    beyond_addresses: AtomicBool,
     watched: RtnlCell<bool>,
     _state: PhantomData<fn() -> T>,
 }
@@ -60,7 +64,7 @@ impl<T: HasIndex> LocalRoutes<T> {
                 // SAFETY: `block` is valid for writing.
                 unsafe { block.write(init) };
             }),
-            beyond_addresses: Atomic::new(false),
+            beyond_addresses: AtomicBool::new(false),
             watched: RtnlCell::new(false),
             _state: PhantomData,
         })
@@ -97,6 +101,7 @@ impl<T: HasIndex> LocalRoutes<T> {
     }
 
     /// Whether there may be a local route to an address that is not configured.
+    #[inline]
     pub(crate) fn may_reach(&self, addr: Ipv4Addr) -> bool {
         // The prefix of 127.0.0.1/8 does not count: it is everywhere, and ARP seldom asks for it.
         self.beyond_addresses.load(Relaxed) || addr.is_loopback()

@@ -9,7 +9,7 @@ use super::{
     fib::LocalRoutes,
     net::{Net, PerNet},
     netdevice::{notifier_from_result, InIfaddr, NetDevice},
-    rcu_hash::{RcuHash, Vacant},
+    rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //
 };
 use core::{marker::PhantomData, net::Ipv4Addr, ptr::NonNull};
@@ -39,6 +39,7 @@ unsafe impl<O: Sync> Sync for Configured<O> {}
 
 impl<O> Configured<O> {
     /// The device that the address is configured on.
+    #[inline]
     pub(crate) fn device(&self) -> &NetDevice {
         // SAFETY: Alive by the type invariants.
         unsafe { InIfaddr::from_raw(self.ifa.as_ptr()) }.device()
@@ -72,11 +73,12 @@ impl<O: Send + Sync + 'static> Index<O> {
 
     /// The configured addresses that equal `addr`, one for each device that has it (or more, with other
     /// prefix lengths). Complete while the index is active.
+    #[inline]
     pub(crate) fn get<'a>(
         &'a self,
         addr: Ipv4Addr,
         rcu: &'a rcu::Guard,
-    ) -> impl Iterator<Item = &'a Configured<O>> {
+    ) -> Matches<'a, Configured<O>> {
         self.addresses.get(addr.to_bits(), rcu)
     }
 

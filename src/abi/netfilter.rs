@@ -60,50 +60,54 @@ pub(crate) trait ArpHook: 'static {
 ///
 /// # Invariants
 ///
-/// It is valid, and nobody else changes it, for as long as a reference to it lives.
-#[repr(transparent)]
-pub(crate) struct Frame(Opaque<bindings::sk_buff>);
+/// `skb` is valid, and nobody else changes it, for as long as the value lives; `at` is its ARP header.
+pub(crate) struct Frame {
+    skb: *mut bindings::sk_buff,
+    at: *mut u8,
+}
 
 impl Frame {
     /// The ARP packet, as far as it is linear.
+    #[inline]
     pub(crate) fn packet(&self) -> &[u8] {
-        let (at, len) = self.linear();
-        // SAFETY: `linear` gives a part of the live buffer, which nobody changes.
-        unsafe { slice::from_raw_parts(at, len) }
+        // SAFETY: The bytes are a part of the live buffer, which nobody changes.
+        unsafe { slice::from_raw_parts(self.at, self.len()) }
     }
 
     /// The ARP packet for writing; an error if there is no memory for a copy of our own.
     pub(crate) fn packet_mut(&mut self) -> Result<&mut [u8]> {
-        let (_, len) = self.linear();
-        // SAFETY: The frame is valid, and no pointer into it is held.
-        let offset = unsafe { bindings::skb_network_offset(self.0.get()) };
+        let len = self.len();
+        // SAFETY: The frame is valid, and no pointer into it is held but `at`.
+        let offset = unsafe { bindings::skb_network_offset(self.skb) };
         let end = c_uint::try_from(offset).unwrap_or(0) + len as c_uint;
         // SAFETY: As above; `end` is not beyond the linear part.
-        to_result(unsafe { bindings::skb_ensure_writable(self.0.get(), end) })?;
-        let (at, len) = self.linear();
+        to_result(unsafe { bindings::skb_ensure_writable(self.skb, end) })?;
+        // SAFETY: The frame is valid.
+        // INVARIANT: The header may have moved.
+        self.at = unsafe { bindings::arp_hdr(self.skb) }.cast();
         // SAFETY: As in `packet`; the buffer is ours alone now.
-        Ok(unsafe { slice::from_raw_parts_mut(at, len) })
+        Ok(unsafe { slice::from_raw_parts_mut(self.at, len) })
     }
 
     /// Whether it came to the device's own hardware address (PACKET_HOST).
     pub(crate) fn is_unicast(&self) -> bool {
         // SAFETY: The frame is valid.
-        u32::from(unsafe { bindings::skb_pkt_type(self.0.get()) }) == bindings::PACKET_HOST
+        u32::from(unsafe { bindings::skb_pkt_type(self.skb) }) == bindings::PACKET_HOST
     }
 
-    fn linear(&self) -> (*mut u8, usize) {
-        let skb = self.0.get();
+    /// How many bytes from `at` on are linear.
+    #[inline]
+    fn len(&self) -> usize {
         // SAFETY: The frame is valid.
-        let (at, data, headlen) = unsafe {
+        let (data, headlen) = unsafe {
             (
-                bindings::arp_hdr(skb).cast::<u8>(),
-                (*skb).data,
-                (*skb).len - (*skb).data_len,
+                (*self.skb).data,
+                (*self.skb).len.wrapping_sub((*self.skb).data_len),
             )
         };
-        // Received frames begin with the ARP header, those that are sent with the link layer's.
-        let end = data.addr() + headlen as usize;
-        (at, end.saturating_sub(at.addr()))
+        // Frames that are sent begin with the header of the link layer.
+        let end = data.addr().wrapping_add(headlen as usize);
+        end.saturating_sub(self.at.addr())
     }
 }
 
@@ -200,9 +204,14 @@ impl<T: ArpHook> Hook<T> {
                 entered(),
             )
         };
-        // SAFETY: Netfilter gives a valid frame and lets the hook change it.
-        let frame = unsafe { &mut *skb.cast::<Frame>() };
-        match T::frame(state, net, dev, frame, &rcu) {
+        // SAFETY: Netfilter gives a valid frame. A frame that was received begins with the ARP header.
+        let at = match T::PLACE {
+            Place::InLast => unsafe { (*skb).data },
+            Place::OutFirst => unsafe { bindings::arp_hdr(skb) }.cast(),
+        };
+        // INVARIANT: Netfilter lets the hook, and nobody else, change the frame during the call.
+        let mut frame = Frame { skb, at };
+        match T::frame(state, net, dev, &mut frame, &rcu) {
             Verdict::Accept => bindings::NF_ACCEPT,
             Verdict::Drop => bindings::NF_DROP,
         }

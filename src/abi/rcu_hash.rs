@@ -50,11 +50,22 @@ impl<V> Vacant<V> {
     }
 }
 
+impl<V> Node<V> {
+    /// The node's link in the table that uses the links with that number, 0 or 1.
+    fn link(&self, link: usize) -> &AtomicPtr<Node<V>> {
+        // Spares a check of bounds.
+        &self.next[link & 1]
+    }
+}
+
+/// # Invariants
+///
+/// There are `1 << bits` buckets; `shift` is the number of bits that a hash has more than that.
 struct Table<V> {
     /// Which of a node's links this table uses.
     link: usize,
     bits: u32,
-    /// `1 << bits` lists.
+    shift: u32,
     buckets: KVec<AtomicPtr<Node<V>>>,
 }
 
@@ -65,20 +76,24 @@ impl<V> Table<V> {
         for _ in 0..len {
             buckets.push_within_capacity(AtomicPtr::new(ptr::null_mut()))?;
         }
+        // INVARIANT: As many as were pushed.
         Ok(KBox::new(
             Self {
                 link,
                 bits,
+                shift: u32::BITS - bits,
                 buckets,
             },
             GFP_KERNEL,
         )?)
     }
 
+    #[inline]
     fn bucket(&self, key: u32) -> &AtomicPtr<Node<V>> {
         // The golden ratio, as `hash_32` of include/linux/hash.h; the high bits are the good ones.
-        let hash = key.wrapping_mul(0x61C8_8647) >> (u32::BITS - self.bits);
-        &self.buckets[hash as usize]
+        let hash = key.wrapping_mul(0x61C8_8647).wrapping_shr(self.shift);
+        // SAFETY: By the type invariants there are as many buckets as the hash has values.
+        unsafe { self.buckets.get_unchecked(hash as usize) }
     }
 }
 
@@ -111,14 +126,20 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
     }
 
     /// The values of `key`, the newest first.
-    pub(crate) fn get<'a>(&'a self, key: u32, _: &'a rcu::Guard) -> impl Iterator<Item = &'a V> {
+    #[inline]
+    pub(crate) fn get<'a>(&'a self, key: u32, _: &'a rcu::Guard) -> Matches<'a, V> {
         // SAFETY: By the type invariants `table` is valid, and it is freed a grace period after it was
         // replaced only, which the guard holds off.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
-        // SAFETY: As above for the nodes.
-        unsafe { Self::list(table, table.bucket(key)) }
-            .filter(move |node| node.key == key)
-            .map(|node| &node.value)
+        // INVARIANT: Neither is a node of the table freed before the guard goes.
+        let mut matches = Matches {
+            node: table.bucket(key).load(Ordering::Acquire),
+            link: table.link,
+            key,
+            _guard: PhantomData,
+        };
+        matches.skip_others();
+        matches
     }
 
     /// All values, in no order.
@@ -170,7 +191,8 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             // no reader follows since the grace period that ended the previous replacement.
             for node in unsafe { Self::list(old, bucket) } {
                 let head = larger.bucket(node.key);
-                node.next[larger.link].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+                node.link(larger.link)
+                    .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
                 head.store(ptr::from_ref(node).cast_mut(), Ordering::Relaxed);
             }
         }
@@ -218,7 +240,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             }
             // SAFETY: A node of the list is valid, and none is freed but by this function, under the RTNL.
             let this = unsafe { &*node };
-            let next = &this.next[table.link];
+            let next = this.link(table.link);
             if which(this) {
                 // Release: what follows was published to this thread only.
                 link.store(next.load(Ordering::Relaxed), Ordering::Release);
@@ -254,7 +276,53 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         let link = table.link;
         // SAFETY: As the caller promises. Acquire pairs with the release of the insertion.
         let load = move |at: &AtomicPtr<Node<V>>| unsafe { at.load(Ordering::Acquire).as_ref() };
-        iter::successors(load(bucket), move |node| load(&node.next[link]))
+        iter::successors(load(bucket), move |node| load(node.link(link)))
+    }
+}
+
+/// The values of a key.
+///
+/// # Invariants
+///
+/// `node` is null or points to a node, which is not freed during `'a`.
+pub(crate) struct Matches<'a, V> {
+    node: *mut Node<V>,
+    link: usize,
+    key: u32,
+    _guard: PhantomData<&'a V>,
+}
+
+impl<V> Matches<'_, V> {
+    /// Whether no values are left.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.node.is_null()
+    }
+
+    #[inline]
+    fn skip_others(&mut self) {
+        // SAFETY: By the type invariants.
+        while let Some(node) = unsafe { self.node.as_ref() } {
+            if node.key == self.key {
+                break;
+            }
+            // INVARIANT: A node of the same list. Acquire pairs with the release of the insertion.
+            self.node = node.link(self.link).load(Ordering::Acquire);
+        }
+    }
+}
+
+impl<'a, V> Iterator for Matches<'a, V> {
+    type Item = &'a V;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a V> {
+        // SAFETY: By the type invariants.
+        let node = unsafe { self.node.as_ref() }?;
+        // INVARIANT: As in `skip_others`.
+        self.node = node.link(self.link).load(Ordering::Acquire);
+        self.skip_others();
+        Some(&node.value)
     }
 }
 
@@ -267,7 +335,7 @@ impl<V: Send + Sync + 'static> Drop for RcuHash<V> {
             while !node.is_null() {
                 // SAFETY: As above.
                 let owned = unsafe { KBox::from_raw(node) };
-                node = owned.next[table.link].load(Ordering::Relaxed);
+                node = owned.link(table.link).load(Ordering::Relaxed);
             }
         }
     }
