@@ -37,7 +37,7 @@ impl ArpHook for Hear {
             return Verdict::Accept;
         }
         let tip = namespace.standing(net, packet.tip, dev, rcu);
-        if policy::silences(&packet, frame.is_unicast(), tip) {
+        if policy::silences(&packet, || frame.is_unicast(), tip) {
             Verdict::Drop
         } else {
             Verdict::Accept

@@ -27,7 +27,8 @@ use crate::{
 };
 use core::{
     net::Ipv4Addr,
-    sync::atomic::{AtomicI32, Ordering}, //
+    ptr,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering}, //
 };
 use kernel::{
     prelude::*,
@@ -73,6 +74,10 @@ impl InForce {
         }
     }
 
+    fn hide(&self) -> bool {
+        self.hidden.load(Ordering::Relaxed) != 0
+    }
+
     fn set(&self, flags: Flags) {
         self.hidden.store(flags.hidden, Ordering::Relaxed);
         self.arp_invisible
@@ -112,7 +117,7 @@ pub(crate) struct Namespace {
     #[pin]
     announce: Hook<Announce>,
     /// A device is hidden: sources are to be selected around it.
-    hiding: Atomic<bool>,
+    hiding: AtomicBool,
     /// What the flags in force ask for.
     demand: RtnlCell<Demand>,
     files: RtnlCell<Option<[Files; 2]>>,
@@ -179,8 +184,20 @@ impl Namespace {
     }
 
     /// Whether any device is hidden. In any context.
+    #[inline]
     pub(crate) fn hides(&self) -> bool {
-        self.hiding.load(Relaxed)
+        self.hiding.load(Ordering::Relaxed)
+    }
+
+    /// Whether `addr` is configured, and on no hidden device.
+    #[inline]
+    pub(crate) fn is_visible(&self, addr: Ipv4Addr, rcu: &rcu::Guard) -> bool {
+        let is_hidden = |owner: &Configured<Owner>| {
+            let device = owner.owner().as_ref();
+            device.is_some_and(|device| device.in_force.hide())
+        };
+        let mut owners = self.index.get(addr, rcu);
+        owners.next().is_some_and(|first| !is_hidden(first)) && !owners.any(is_hidden)
     }
 
     /// How `addr` stands for `here`, the device that hears or sends an ARP packet with it.
@@ -197,9 +214,13 @@ impl Namespace {
     ) -> Standing {
         let addr = Ipv4Addr::from_bits(addr);
         let owners = self.index.get(addr, rcu);
-        // Most addresses are not ours.
-        if owners.is_empty() && !self.routes.may_reach(addr) {
-            return Standing::NotOurs;
+        // Without further ado, what most requests are for: foreign addresses, and the device's own.
+        match owners.clone().next() {
+            None if !self.routes.may_reach(addr) => return Standing::NotOurs,
+            Some(first) if ptr::eq(first.device(), here) && !flags_of(first).conceal() => {
+                return Standing::Visible;
+            }
+            _ => {}
         }
         self.standing_of_local(net, addr, owners, here, rcu)
     }
@@ -325,7 +346,7 @@ impl Namespace {
         }
         if demand.hidden != 0 && !self.hides() && select::wanted() {
             select::arm(rtnl)?;
-            self.hiding.store(true, Relaxed);
+            self.hiding.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -333,7 +354,7 @@ impl Namespace {
     /// Disarms what is armed and `demand` does not ask for.
     fn disarm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) {
         if demand.hidden == 0 && self.hides() {
-            self.hiding.store(false, Relaxed);
+            self.hiding.store(false, Ordering::Relaxed);
             select::disarm(rtnl);
         }
         if demand.concealed == 0 {
@@ -454,7 +475,7 @@ impl PerNet for Namespace {
             routes <- LocalRoutes::new(),
             hear <- Hook::new(),
             announce <- Hook::new(),
-            hiding: Atomic::new(false),
+            hiding: AtomicBool::new(false),
             demand: RtnlCell::new(Demand::default()),
             files: RtnlCell::new(Some([
                 knobs::files(net, c"all", Target::All)?,

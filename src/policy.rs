@@ -102,7 +102,7 @@ pub(crate) fn asks(packet: &Packet) -> bool {
 /// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
 /// tip on the receiving device. Rows 1 to 6.
 #[inline]
-pub(crate) fn silences(packet: &Packet, unicast: bool, tip: Standing) -> bool {
+pub(crate) fn silences(packet: &Packet, unicast: impl FnOnce() -> bool, tip: Standing) -> bool {
     match tip {
         // Rows 6 and 8: a visible device's, or not ours: the kernel decides.
         Standing::Visible | Standing::NotOurs => false,
@@ -111,7 +111,7 @@ pub(crate) fn silences(packet: &Packet, unicast: bool, tip: Standing) -> bool {
         // Row 4: duplicate address detection, by whatever cast.
         Standing::Concealed { .. } if packet.sip == 0 => true,
         // Row 2: a neighbour that knows our hardware address already.
-        Standing::Concealed { strict, .. } if unicast => strict,
+        Standing::Concealed { strict, .. } if unicast() => strict,
         // Row 1.
         Standing::Concealed { .. } => true,
     }
@@ -173,7 +173,7 @@ mod tests {
     const HERE: bool = true;
 
     fn silent(packet: Packet, unicast: bool, owners: &[(Flags, bool)]) -> bool {
-        asks(&packet) && silences(&packet, unicast, Standing::of(owners.iter().copied()))
+        asks(&packet) && silences(&packet, || unicast, Standing::of(owners.iter().copied()))
     }
 
     fn withheld(packet: Packet, owners: &[(Flags, bool)]) -> bool {

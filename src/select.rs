@@ -4,13 +4,15 @@
 //!
 //! All of the kernel selects by one function, `inet_select_addr(D, ...)`: an address of D itself if it has a
 //! usable one; if not, one of the VRF master or of any other device. Only this fall-back passes over hidden
-//! devices, so only calls that come to it are redirected.
+//! devices. So the kernel's function is called as ever, and only where it comes back with a hidden device's
+//! address from there, its fall-back is done once more, around those devices.
 
 use crate::{
     abi::{
         ftrace::{inet_select_addr, Redirect, SelectAddr},
         net::PerNet,
         netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
+        rcu::SchedGuard,
         rtnl::{Rtnl, RtnlCell}, //
     },
     module_parameters,
@@ -77,17 +79,33 @@ pub(crate) fn disarm(rtnl: &mut Rtnl) {
 struct Select;
 
 impl SelectAddr for Select {
-    fn wants(dev: &NetDevice, scope: u8) -> bool {
-        let rcu = rcu::read_lock();
-        Namespace::of(dev.net()).hides() && !has_usable(dev, scope, &rcu)
-    }
-
+    #[inline]
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
         let selected = inet_select_addr(dev, dst, scope);
-        if selected.is_unspecified() {
-            return selected;
+        if may_stay(selected, dev) {
+            selected
+        } else {
+            select_anew(selected, dev, scope)
         }
-        fall_back(dev, scope, Flags::hide, &rcu::read_lock())
+    }
+}
+
+/// Whether `selected` is no hidden device's, as it mostly is; false where the index does not know it.
+#[inline]
+fn may_stay(selected: Ipv4Addr, dev: &NetDevice) -> bool {
+    let rcu = SchedGuard::new();
+    let namespace = Namespace::of_rcu(dev.net(), &rcu);
+    !namespace.hides() || namespace.is_visible(selected, &rcu)
+}
+
+/// What is to be selected in place of `selected`, if anything.
+#[inline(never)]
+fn select_anew(selected: Ipv4Addr, dev: &NetDevice, scope: u8) -> Ipv4Addr {
+    let rcu = rcu::read_lock();
+    if selected.is_unspecified() || has_usable(dev, scope, &rcu) {
+        selected
+    } else {
+        fall_back(dev, scope, Flags::hide, &rcu)
     }
 }
 

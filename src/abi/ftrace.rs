@@ -5,8 +5,9 @@
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
 use super::{bindings, netdevice::NetDevice};
-use core::{marker::PhantomData, net::Ipv4Addr};
+use core::{marker::PhantomData, net::Ipv4Addr, ops::Range};
 use kernel::{
+    container_of,
     error::to_result,
     ffi::{c_int, c_ulong},
     prelude::*,
@@ -23,13 +24,16 @@ pub(crate) fn inet_select_addr(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv
     Ipv4Addr::from_bits(u32::from_be(addr))
 }
 
+/// Where the module's code lies.
+fn own_text() -> Range<usize> {
+    // SAFETY: No requirements.
+    let (start, len) = unsafe { (bindings::own_text_start(), bindings::own_text_size()) };
+    start..start + len
+}
+
 /// What takes the place of `inet_select_addr` for its callers outside of this module.
 pub(crate) trait SelectAddr: 'static {
-    /// Whether this call is to be redirected at all. In any context that the kernel selects addresses in, as
-    /// cheap as can be; may not sleep.
-    fn wants(dev: &NetDevice, scope: u8) -> bool;
-
-    /// The function in its place. In the same contexts; may not sleep.
+    /// The function in its place. In any context that the kernel selects addresses in; may not sleep.
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr;
 }
 
@@ -39,6 +43,8 @@ pub(crate) trait SelectAddr: 'static {
 pub(crate) struct Redirect<T: SelectAddr> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
+    /// The module's own code.
+    text: Range<usize>,
     _user: PhantomData<fn() -> T>,
 }
 
@@ -51,6 +57,7 @@ impl<T: SelectAddr> Redirect<T> {
     /// Redirects. EBUSY: another user of ftrace holds the function (a live patch); ENODEV: ftrace is off.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            text: own_text(),
             ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
                 let init = bindings::ftrace_ops {
                     func: Some(Self::enter),
@@ -80,18 +87,13 @@ impl<T: SelectAddr> Redirect<T> {
     unsafe extern "C" fn enter(
         _: c_ulong,
         caller: c_ulong,
-        _: *mut bindings::ftrace_ops,
+        ops: *mut bindings::ftrace_ops,
         regs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: `regs` holds the arguments of the call: a live device, an address and a scope.
-        let (dev, scope) = unsafe {
-            (
-                NetDevice::from_raw(bindings::ftrace_regs_get_argument(regs, 0) as *const _),
-                bindings::ftrace_regs_get_argument(regs, 2) as u8,
-            )
-        };
-        // SAFETY: No requirements. Our own calls are for the original.
-        if T::wants(dev, scope) && !unsafe { bindings::within_this_module(caller) } {
+        // SAFETY: The operations are those of a registered redirection.
+        let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
+        // Our own calls are for the original.
+        if !this.text.contains(&caller) {
             // SAFETY: The replacement has the same signature, and stays until `drop` has waited.
             unsafe {
                 bindings::ftrace_regs_set_instruction_pointer(

@@ -8,7 +8,7 @@ pub(crate) mod inetaddr;
 pub(crate) mod net;
 pub(crate) mod netdevice;
 pub(crate) mod netfilter;
-mod rcu;
+pub(crate) mod rcu;
 pub(crate) mod rcu_hash;
 pub(crate) mod rtnl;
 pub(crate) mod sysctl;

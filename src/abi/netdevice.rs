@@ -64,10 +64,16 @@ impl NetDevice {
     }
 
     /// The namespace that the device is in. For callers that hold the RTNL or are in its packet path.
+    #[inline]
     pub(crate) fn net(&self) -> &Net {
-        // SAFETY: The device is alive by the type invariants and its namespace lives at least as long as
-        // the device is in it.
-        unsafe { Net::from_raw(bindings::dev_net(self.as_ptr())) }
+        // As `dev_net` has it.
+        // SAFETY: The device is alive by the type invariants.
+        #[cfg(CONFIG_NET_NS)]
+        let net = unsafe { (*self.as_ptr()).nd_net.net };
+        #[cfg(not(CONFIG_NET_NS))]
+        let net = &raw const bindings::init_net;
+        // SAFETY: The namespace lives at least as long as the device is in it.
+        unsafe { Net::from_raw(net) }
     }
 
     /// The name, which changes under the RTNL only.

@@ -23,8 +23,8 @@ use kernel::{
 };
 
 const INITIAL_BITS: u32 = 4;
-/// The entries that a bucket has on average before the table grows, by a factor of four.
-const LOAD: usize = 2;
+/// The entries that a bucket may have on average before the table grows, by a factor of four.
+const LOAD: usize = 1;
 
 #[repr(C)]
 struct Node<V> {
@@ -132,14 +132,12 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         // replaced only, which the guard holds off.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         // INVARIANT: Neither is a node of the table freed before the guard goes.
-        let mut matches = Matches {
+        Matches {
             node: table.bucket(key).load(Ordering::Acquire),
             link: table.link,
             key,
             _guard: PhantomData,
-        };
-        matches.skip_others();
-        matches
+        }
     }
 
     /// All values, in no order.
@@ -292,23 +290,10 @@ pub(crate) struct Matches<'a, V> {
     _guard: PhantomData<&'a V>,
 }
 
-impl<V> Matches<'_, V> {
-    /// Whether no values are left.
+impl<V> Clone for Matches<'_, V> {
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.node.is_null()
-    }
-
-    #[inline]
-    fn skip_others(&mut self) {
-        // SAFETY: By the type invariants.
-        while let Some(node) = unsafe { self.node.as_ref() } {
-            if node.key == self.key {
-                break;
-            }
-            // INVARIANT: A node of the same list. Acquire pairs with the release of the insertion.
-            self.node = node.link(self.link).load(Ordering::Acquire);
-        }
+    fn clone(&self) -> Self {
+        Self { ..*self }
     }
 }
 
@@ -317,12 +302,15 @@ impl<'a, V> Iterator for Matches<'a, V> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a V> {
-        // SAFETY: By the type invariants.
-        let node = unsafe { self.node.as_ref() }?;
-        // INVARIANT: As in `skip_others`.
-        self.node = node.link(self.link).load(Ordering::Acquire);
-        self.skip_others();
-        Some(&node.value)
+        loop {
+            // SAFETY: By the type invariants.
+            let node = unsafe { self.node.as_ref() }?;
+            // INVARIANT: A node of the same list. Acquire pairs with the release of the insertion.
+            self.node = node.link(self.link).load(Ordering::Acquire);
+            if node.key == self.key {
+                return Some(&node.value);
+            }
+        }
     }
 }
 

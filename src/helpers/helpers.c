@@ -6,11 +6,6 @@
  */
 #include "../abi/bindings.h"
 
-struct net *rust_helper_dev_net(const struct net_device *dev)
-{
-	return dev_net(dev);
-}
-
 void *rust_helper_net_generic(const struct net *net, unsigned int id)
 {
 	return net_generic(net, id);
@@ -101,6 +96,16 @@ struct net_device *rust_helper_fib_res_dev(struct fib_result *res)
 	return FIB_RES_DEV(*res);
 }
 
+void rust_helper_rcu_read_lock_sched(void)
+{
+	rcu_read_lock_sched();
+}
+
+void rust_helper_rcu_read_unlock_sched(void)
+{
+	rcu_read_unlock_sched();
+}
+
 struct arphdr *rust_helper_arp_hdr(const struct sk_buff *skb)
 {
 	return arp_hdr(skb);
@@ -126,17 +131,17 @@ int rust_helper_restart_syscall(void)
 	return restart_syscall();
 }
 
-bool rust_helper_within_this_module(unsigned long addr)
+unsigned long rust_helper_own_text_start(void)
 {
-	return within_module(addr, THIS_MODULE);
+	return (unsigned long)THIS_MODULE->mem[MOD_TEXT].base;
+}
+
+unsigned long rust_helper_own_text_size(void)
+{
+	return THIS_MODULE->mem[MOD_TEXT].size;
 }
 
 #ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
-unsigned long rust_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs, unsigned int n)
-{
-	return ftrace_regs_get_argument(fregs, n);
-}
-
 void rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
 {
 	ftrace_regs_set_instruction_pointer(fregs, ip);
