@@ -82,7 +82,7 @@ impl SelectAddr for Select {
     #[inline]
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
         let selected = inet_select_addr(dev, dst, scope);
-        if may_stay(selected, dev) {
+        if is_visible(selected, dev) || !hides(dev) {
             selected
         } else {
             select_anew(selected, dev, scope)
@@ -90,12 +90,18 @@ impl SelectAddr for Select {
     }
 }
 
-/// Whether `selected` is no hidden device's, as it mostly is; false where the index does not know it.
+/// Whether `selected` is known, and no hidden device's, as it mostly is.
 #[inline]
-fn may_stay(selected: Ipv4Addr, dev: &NetDevice) -> bool {
+fn is_visible(selected: Ipv4Addr, dev: &NetDevice) -> bool {
     let rcu = SchedGuard::new();
-    let namespace = Namespace::of_rcu(dev.net(), &rcu);
-    !namespace.hides() || namespace.is_visible(selected, &rcu)
+    Namespace::of_rcu(dev.net(), &rcu).is_visible(selected, &rcu)
+}
+
+/// Whether any device of the namespace is hidden.
+#[inline(never)]
+fn hides(dev: &NetDevice) -> bool {
+    let rcu = SchedGuard::new();
+    Namespace::of_rcu(dev.net(), &rcu).hides()
 }
 
 /// What is to be selected in place of `selected`, if anything.

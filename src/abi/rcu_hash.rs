@@ -51,10 +51,10 @@ impl<V> Vacant<V> {
 }
 
 impl<V> Node<V> {
-    /// The node's link in the table that uses the links with that number, 0 or 1.
-    fn link(&self, link: usize) -> &AtomicPtr<Node<V>> {
-        // Spares a check of bounds.
-        &self.next[link & 1]
+    /// The node's link in a table that uses the first or the second ones.
+    #[inline]
+    fn link(&self, second: bool) -> &AtomicPtr<Node<V>> {
+        &self.next[usize::from(second)]
     }
 }
 
@@ -62,15 +62,15 @@ impl<V> Node<V> {
 ///
 /// There are `1 << bits` buckets; `shift` is the number of bits that a hash has more than that.
 struct Table<V> {
-    /// Which of a node's links this table uses.
-    link: usize,
+    /// Which of a node's links this table uses, the first or the second.
+    link: bool,
     bits: u32,
     shift: u32,
     buckets: KVec<AtomicPtr<Node<V>>>,
 }
 
 impl<V> Table<V> {
-    fn new(bits: u32, link: usize) -> Result<KBox<Self>> {
+    fn new(bits: u32, link: bool) -> Result<KBox<Self>> {
         let len = 1usize << bits;
         let mut buckets = KVec::with_capacity(len, GFP_KERNEL | __GFP_NOWARN)?;
         for _ in 0..len {
@@ -119,7 +119,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
     pub(crate) fn new() -> Result<Self> {
         // INVARIANT: No nodes, empty lists.
         Ok(Self {
-            table: AtomicPtr::new(KBox::into_raw(Table::new(INITIAL_BITS, 0)?)),
+            table: AtomicPtr::new(KBox::into_raw(Table::new(INITIAL_BITS, false)?)),
             len: RtnlCell::new(0),
             _owns: PhantomData,
         })
@@ -159,7 +159,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         let bucket = table.bucket(key);
         let mut next = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
-        *next[table.link].get_mut() = bucket.load(Ordering::Relaxed);
+        *next[usize::from(table.link)].get_mut() = bucket.load(Ordering::Relaxed);
         let node = KBox::write(
             vacant.0,
             Node {
@@ -174,7 +174,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         let len = self.len.get_mut(rtnl);
         *len += 1;
         if *len > LOAD << table.bits && table.bits + 2 < u32::BITS {
-            if let Ok(larger) = Table::new(table.bits + 2, 1 - table.link) {
+            if let Ok(larger) = Table::new(table.bits + 2, !table.link) {
                 self.replace(larger, rtnl);
             }
         }
@@ -285,7 +285,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
 /// `node` is null or points to a node, which is not freed during `'a`.
 pub(crate) struct Matches<'a, V> {
     node: *mut Node<V>,
-    link: usize,
+    link: bool,
     key: u32,
     _guard: PhantomData<&'a V>,
 }
