@@ -146,14 +146,21 @@ impl<T: HasIndex> LocalRoutes<T> {
             )
         };
         // SAFETY: A route that is told of is alive, and so is its namespace.
-        let (protocol, net) =
-            unsafe { ((*route.fi).fib_protocol, Net::from_raw((*route.fi).fib_net)) };
+        let (protocol, source, net) = unsafe {
+            (
+                (*route.fi).fib_protocol,
+                (*route.fi).fib_prefsrc,
+                Net::from_raw((*route.fi).fib_net),
+            )
+        };
         let dst = Ipv4Addr::from_bits(route.dst);
         // SAFETY: Called under RCU.
         let rcu = unsafe { entered() };
+        // As `fib_add_ifaddr` makes it. One made by hand may stay when the address goes.
         let of_address = || {
             route.dst_len == 32
                 && u32::from(protocol) == bindings::RTPROT_KERNEL
+                && u32::from_be(source) == route.dst
                 && T::of(net).index().get(dst, &rcu).next().is_some()
         };
         if u32::from(route.type_) == bindings::RTN_LOCAL && !of_address() || route.dscp != 0 {

@@ -16,6 +16,9 @@ cases![
     row01_broadcast,
     row01_all_must_be_set,
     row01_local_prefix,
+    row01_local_route_alone,
+    row01_local_route_behind_another,
+    row01_local_route_after_its_address,
     row01_on_a_vlan,
     row01_on_a_bridge,
     row01_on_a_bond,
@@ -84,6 +87,66 @@ fn row01_local_prefix(lab: &mut Lab) -> Result<()> {
         wire.answered(who_has(inside))?;
         host.ip("addr del 10.7.7.9/32 dev eth0")?;
         host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// Local routes beyond the addresses, each alone: there when lo is concealed, or added after that.
+fn row01_local_route_alone(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let owned = Ipv4Addr::new(10, 7, 7, 9);
+    for route in [
+        "addr ADD 10.7.7.0/28 dev lo",
+        "route ADD local 10.7.7.0/28 dev lo",
+        "route ADD local 10.7.7.9/32 dev lo",
+        "route ADD local 10.7.7.9/32 dev lo proto kernel",
+        "route ADD local 10.7.7.9/32 dev lo table main",
+    ] {
+        let (add, del) = (route.replace("ADD", "add"), route.replace("ADD", "del"));
+        for way in Way::ALL {
+            host.conceal("lo", way)?;
+            host.ip(&add)?;
+            wire.silent(who_has(owned))?;
+            host.reveal("lo", way)?;
+            wire.answered(who_has(owned))?;
+            host.conceal("lo", way)?;
+            wire.silent(who_has(owned))?;
+            host.ip(&del)?;
+            host.reveal("lo", way)?;
+        }
+    }
+    Ok(())
+}
+
+/// A local route that another one for a DSCP hides from the FIB's notifier.
+fn row01_local_route_behind_another(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let owned = Ipv4Addr::new(10, 7, 7, 9);
+    host.ip("route add 10.7.7.0/28 tos 0x20 dev eth0 table local")?;
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        host.ip("route add local 10.7.7.0/28 dev lo")?;
+        wire.silent(who_has(owned))?;
+        host.reveal("lo", way)?;
+        wire.answered(who_has(owned))?;
+        host.ip("route del local 10.7.7.0/28 dev lo")?;
+    }
+    Ok(())
+}
+
+/// A local route that looks like that of an address, and stays when the address goes.
+fn row01_local_route_after_its_address(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    let owned = Ipv4Addr::new(10, 7, 7, 9);
+    for way in Way::ALL {
+        host.conceal("lo", way)?;
+        host.ip("addr add 10.7.7.9/32 dev lo")?;
+        host.ip("route append local 10.7.7.9/32 dev lo proto kernel")?;
+        host.ip("addr del 10.7.7.9/32 dev lo")?;
+        wire.silent(who_has(owned))?;
+        host.reveal("lo", way)?;
+        wire.answered(who_has(owned))?;
+        host.ip("route del local 10.7.7.9/32 dev lo")?;
     }
     Ok(())
 }
