@@ -204,10 +204,13 @@ impl<T: ArpHook> Hook<T> {
                 entered(),
             )
         };
-        // SAFETY: Netfilter gives a valid frame. A frame that was received begins with the ARP header.
-        let at = match T::PLACE {
-            Place::InLast => unsafe { (*skb).data },
-            Place::OutFirst => unsafe { bindings::arp_hdr(skb) }.cast(),
+        // SAFETY: Netfilter gives a valid frame.
+        let at = unsafe {
+            match T::PLACE {
+                // What has been received begins with the ARP header.
+                Place::InLast => (*skb).data,
+                Place::OutFirst => bindings::arp_hdr(skb).cast(),
+            }
         };
         // INVARIANT: Netfilter lets the hook, and nobody else, change the frame during the call.
         let mut frame = Frame { skb, at };

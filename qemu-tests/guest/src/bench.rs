@@ -254,11 +254,12 @@ impl<'a> Site<'a> {
         self.measure(Setup::ArpAnnounce, 0, &[&[Event::Announce]])?;
         self.host.conf("all", "arp_announce", 0)?;
 
+        let vips = 1..=self.size.vips;
         // A name with many addresses: one run of arptables makes a rule of each.
-        let names: String = (1..=self.size.vips)
-            .map(|n| format!("{} vips\n", vip(n)))
-            .collect();
-        fs::write("/etc/hosts", names)?;
+        fs::write(
+            "/etc/hosts",
+            lines(vips.clone(), |n| format!("{} vips", vip(n))),
+        )?;
         fs::write("/etc/nsswitch.conf", "hosts: files\n")?;
         fs::write("/etc/host.conf", "multi on\n")?;
         self.host.run("arptables -A INPUT -d vips -j DROP")?;
@@ -275,13 +276,11 @@ impl<'a> Site<'a> {
 
         let chain = "add table arp bench\n\
                      add chain arp bench in { type filter hook input priority 0; }\n";
-        let rules = (1..=self.size.vips)
-            .map(|n| format!("add rule arp bench in arp daddr ip {} drop\n", vip(n)));
-        self.nft(
-            Setup::NftRules,
-            &format!("{chain}{}", rules.collect::<String>()),
-        )?;
-        let elements: Vec<String> = (1..=self.size.vips).map(|n| vip(n).to_string()).collect();
+        let rules = lines(vips.clone(), |n| {
+            format!("add rule arp bench in arp daddr ip {} drop", vip(n))
+        });
+        self.nft(Setup::NftRules, &format!("{chain}{rules}"))?;
+        let elements: Vec<String> = vips.map(|n| vip(n).to_string()).collect();
         self.nft(
             Setup::NftSet,
             &format!(
@@ -528,14 +527,18 @@ impl<'a> Site<'a> {
     }
 }
 
+/// A line for each number.
+fn lines(numbers: impl Iterator<Item = u32>, line: impl Fn(u32) -> String) -> String {
+    numbers.fold(String::new(), |text, n| text + &line(n) + "\n")
+}
+
 /// Runs many commands of `ip` at once on a host.
 fn batch(
     host: &Host,
     numbers: impl Iterator<Item = u32>,
     command: impl Fn(u32) -> String,
 ) -> Result<()> {
-    let commands: String = numbers.map(|n| command(n) + "\n").collect();
-    fs::write("/tmp/batch", commands)?;
+    fs::write("/tmp/batch", lines(numbers, command))?;
     host.ip("-batch /tmp/batch")?;
     Ok(())
 }
