@@ -4,7 +4,7 @@
 
 use crate::{
     frame::{describe, ipv4_source, Arp, Mac, BROADCAST, MULTICAST},
-    tap::Tap, //
+    tap::{Passed, Tap}, //
 };
 use anyhow::{bail, Context, Result};
 use protocol::Frame;
@@ -137,6 +137,18 @@ impl Wire {
         let fence = |to: Mac, from: Mac| [&to[..], &from, &FENCE, &number, &[0; 42]].concat();
         let there = fence(self.far_mac, self.near_mac);
         let back = fence(self.near_mac, self.far_mac);
+        let mut heard = Vec::new();
+        let mut keep = |passed: Passed| {
+            self.record(&passed.bytes);
+            if passed.received {
+                heard.push(passed.bytes);
+            }
+        };
+        // A flood may have filled the taps, and then the fences would be lost.
+        while self.far.next(Instant::now())?.is_some() {}
+        while let Some(passed) = self.near.next(Instant::now())? {
+            keep(passed);
+        }
         let deadline = Instant::now() + PATIENCE;
         self.near.send(&there)?;
         loop {
@@ -148,7 +160,6 @@ impl Wire {
             }
         }
         self.far.send(&back)?;
-        let mut heard = Vec::new();
         loop {
             let passed = self.near.next(deadline)?;
             let passed =
@@ -156,10 +167,7 @@ impl Wire {
             if passed.bytes == back {
                 return Ok(heard);
             }
-            self.record(&passed.bytes);
-            if passed.received {
-                heard.push(passed.bytes);
-            }
+            keep(passed);
         }
     }
 
