@@ -11,7 +11,8 @@ use crate::{
     arp::{self, Layout},
     namespace::Namespace,
     policy,
-    select, //
+    select,
+    statistics::Event, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
@@ -45,17 +46,24 @@ impl ArpHook for Announce {
             return Verdict::Accept;
         }
         let sip = namespace.standing(net, packet.sip, dev, rcu);
-        if !policy::withholds(sip) {
+        let Some(why) = policy::withholds(sip) else {
+            return Verdict::Accept;
+        };
+        let (tip, sip) = (
+            Ipv4Addr::from_bits(packet.tip),
+            Ipv4Addr::from_bits(packet.sip),
+        );
+        let announced = select::announceable(dev, tip, rcu);
+        // Row 12: the sending device's own primary.
+        if announced == sip {
             return Verdict::Accept;
         }
-        let other = select::announceable(dev, Ipv4Addr::from_bits(packet.tip), rcu);
-        match frame.packet_mut() {
-            Ok(bytes) => {
-                layout.write_sip(bytes, other.to_bits());
-                Verdict::Accept
-            }
-            // No memory for a frame of our own: better not asked than announced.
-            Err(_) => Verdict::Drop,
-        }
+        // No memory for a frame of our own: better not asked than announced.
+        let Ok(bytes) = frame.packet_mut() else {
+            return Verdict::Drop;
+        };
+        layout.write_sip(bytes, announced.to_bits());
+        why.owner.count(Event::Rewritten);
+        Verdict::Accept
     }
 }

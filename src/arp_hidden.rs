@@ -6,7 +6,8 @@
 //! This file is what loading and unloading do, in order. The other files: [`policy`] decides, on facts;
 //! [`arp`] is the frame; [`hear`] and [`announce`] are the two netfilter hooks, [`select`] the redirected
 //! selection of sources; [`namespace`] holds the state and arms what it asks for; [`knobs`] are the files of
-//! the operator. [`abi`] wraps the kernel's C interfaces, and is the only place of unsafe code.
+//! the operator, [`statistics`] what the operator is told. [`abi`] wraps the kernel's C interfaces, and
+//! is the only place of unsafe code.
 
 #![deny(unsafe_code)]
 
@@ -21,6 +22,7 @@ mod knobs;
 mod namespace;
 mod policy;
 mod select;
+mod statistics;
 
 use abi::{inetaddr, net, netdevice, rcu_hash};
 use namespace::{Devices, Namespace};

@@ -10,7 +10,8 @@ use crate::{
     },
     arp::Layout,
     namespace::Namespace,
-    policy, //
+    policy,
+    statistics::Event, //
 };
 use kernel::sync::rcu;
 
@@ -37,11 +38,11 @@ impl ArpHook for Hear {
             return Verdict::Accept;
         }
         let tip = namespace.standing(net, packet.tip, dev, rcu);
-        if policy::silences(&packet, || frame.is_unicast(), tip) {
-            Verdict::Drop
-        } else {
-            Verdict::Accept
-        }
+        let Some((kind, why)) = policy::silences(&packet, || frame.is_unicast(), tip) else {
+            return Verdict::Accept;
+        };
+        why.owner.count(Event::Unanswered(kind));
+        Verdict::Drop
     }
 }
 

@@ -13,8 +13,9 @@ use crate::{
         fib::LocalRoutes,
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
-        netdevice::{Event, NetDevice, Notify},
+        netdevice::{self, NetDevice, Notify},
         netfilter::Hook,
+        proc_net,
         rcu_hash::{RcuHash, Vacant},
         rtnl::{self, Rtnl, RtnlCell},
         sysctl::Files, //
@@ -23,7 +24,8 @@ use crate::{
     hear::Hear,
     knobs::{self, Knob, Target, Values},
     policy::{Flags, Standing},
-    select, //
+    select,
+    statistics::{self, Counters, Event}, //
 };
 use core::{
     net::Ipv4Addr,
@@ -36,7 +38,8 @@ use kernel::{
     sync::{
         atomic::{Atomic, Relaxed},
         rcu,
-        Arc, //
+        Arc,
+        SetOnce, //
     }, //
 };
 
@@ -47,6 +50,8 @@ pub(crate) struct Device {
     in_force: InForce,
     /// Which knobs were written by hand: `default` does not reach them any more.
     by_hand: [Atomic<bool>; 2],
+    /// From the first time on that it has a flag set: there is nothing to count of most devices.
+    counters: SetOnce<Counters>,
     /// The files and the name that they stand under.
     files: RtnlCell<Option<(CString, Files)>>,
 }
@@ -86,6 +91,14 @@ impl InForce {
 }
 
 impl Device {
+    /// Makes sure that a device that is to have a flag set has counters.
+    fn prepare(&self, flag_set: bool) -> Result {
+        if flag_set && self.counters.as_ref().is_none() {
+            self.counters.populate(Counters::new()?);
+        }
+        Ok(())
+    }
+
     fn by_hand(&self, knob: Knob) -> &Atomic<bool> {
         &self.by_hand[knob as usize]
     }
@@ -100,6 +113,21 @@ fn flags_of(address: &Configured<Owner>) -> Flags {
         .owner()
         .as_ref()
         .map_or(Flags::default(), |device| device.in_force.get())
+}
+
+/// A device because of which something happens.
+#[derive(Clone, Copy)]
+pub(crate) struct Concealer<'a> {
+    known: Option<&'a Device>,
+}
+
+impl Concealer<'_> {
+    /// Counts what happens. In any context.
+    pub(crate) fn count(self, event: Event) {
+        if let Some(counters) = self.known.and_then(|device| device.counters.as_ref()) {
+            counters.count(event);
+        }
+    }
 }
 
 /// The state of a namespace.
@@ -120,7 +148,7 @@ pub(crate) struct Namespace {
     hiding: AtomicBool,
     /// What the flags in force ask for.
     demand: RtnlCell<Demand>,
-    files: RtnlCell<Option<[Files; 2]>>,
+    files: RtnlCell<Option<([Files; 2], proc_net::File<statistics::Table>)>>,
 }
 
 /// A write to a knob.
@@ -175,12 +203,47 @@ impl Demand {
 }
 
 impl Namespace {
-    /// The flags in force on a device: none on one that is not known (any more).
-    pub(crate) fn flags(&self, dev: &NetDevice, rcu: &rcu::Guard) -> Flags {
-        self.devices
-            .get(dev.ifindex() as u32, rcu)
-            .next()
-            .map_or(Flags::default(), |device| device.in_force.get())
+    /// What is known of a device, and the flags in force on it: none on one that is not known (any more).
+    pub(crate) fn concealer<'a>(
+        &'a self,
+        dev: &NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> (Concealer<'a>, Flags) {
+        let known = self.devices.get(dev.ifindex() as u32, rcu).next();
+        let known = known.map(|device| &**device);
+        let flags = known.map_or(Flags::default(), |device| device.in_force.get());
+        (Concealer { known }, flags)
+    }
+
+    /// What there is to say of a device; nothing of one that is not known (any more).
+    pub(crate) fn state<'a>(
+        &'a self,
+        dev: &NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Option<statistics::State<'a>> {
+        let device = self.devices.get(dev.ifindex() as u32, rcu).next()?;
+        Some(statistics::State {
+            set: device.values.flags(),
+            in_force: device.in_force.get(),
+            counters: device.counters.as_ref(),
+        })
+    }
+
+    /// The number of addresses configured on a device with flags in force that are concealed: those of which
+    /// every owner in the device's l3 domain is. Addresses of 127.0.0.0/8 do not count, which ARP does not
+    /// carry. Linear in the device's addresses.
+    pub(crate) fn concealed(&self, dev: &NetDevice, rcu: &rcu::Guard) -> usize {
+        let domain = dev.l3_domain(rcu);
+        let conceals = |owner: &Configured<Owner>| {
+            owner.device().l3_domain(rcu) != domain || flags_of(owner).conceal()
+        };
+        dev.in_device(rcu).map_or(0, |in_dev| {
+            in_dev
+                .addresses(rcu)
+                .filter(|ifa| !ifa.local().is_loopback())
+                .filter(|ifa| self.index.get(ifa.local(), rcu).all(conceals))
+                .count()
+        })
     }
 
     /// Whether any device is hidden. In any context.
@@ -205,13 +268,13 @@ impl Namespace {
     /// The owners are the devices of the l3 domain that have the address configured. Where none has, it is
     /// the device of the local route to it, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
     #[inline]
-    pub(crate) fn standing(
-        &self,
-        net: &Net,
+    pub(crate) fn standing<'a>(
+        &'a self,
+        net: &'a Net,
         addr: u32,
         here: &NetDevice,
-        rcu: &rcu::Guard,
-    ) -> Standing {
+        rcu: &'a rcu::Guard,
+    ) -> Standing<Concealer<'a>> {
         let addr = Ipv4Addr::from_bits(addr);
         let owners = self.index.get(addr, rcu);
         // Without further ado, what most requests are for: foreign addresses, and the device's own.
@@ -228,23 +291,29 @@ impl Namespace {
     /// [`Self::standing`] of an address that is configured on the devices of `owners`, or may have a route.
     #[inline(never)]
     fn standing_of_local<'a>(
-        &self,
-        net: &Net,
+        &'a self,
+        net: &'a Net,
         addr: Ipv4Addr,
         owners: impl Iterator<Item = &'a Configured<Owner>>,
         here: &NetDevice,
-        rcu: &rcu::Guard,
-    ) -> Standing {
+        rcu: &'a rcu::Guard,
+    ) -> Standing<Concealer<'a>> {
         let is_here = |owner: &NetDevice| owner.ifindex() == here.ifindex();
         let of_domain = owners.filter(|owner| {
             let dev = owner.device();
             is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
         });
-        let facts = of_domain.map(|owner| (flags_of(owner), is_here(owner.device())));
+        let facts = of_domain.map(|owner| {
+            let (dev, known) = (owner.device(), owner.owner().as_deref());
+            (Concealer { known }, flags_of(owner), is_here(dev))
+        });
         match Standing::of(facts) {
             Standing::NotOurs => {
                 let routed = net.local_route(addr, here, rcu).into_iter();
-                Standing::of(routed.map(|owner| (self.flags(owner, rcu), is_here(owner))))
+                Standing::of(routed.map(|dev| {
+                    let (owner, flags) = self.concealer(dev, rcu);
+                    (owner, flags, is_here(dev))
+                }))
             }
             standing => standing,
         }
@@ -282,6 +351,13 @@ impl Namespace {
             target,
             value,
         };
+        let mut prepared = Ok(());
+        self.for_each(target, rtnl, |device| {
+            if prepared.is_ok() && change.reaches(device) {
+                prepared = device.prepare(value != 0);
+            }
+        });
+        prepared?;
         let all = match target {
             Target::All => change.apply(self.all.flags()),
             _ => self.all.flags(),
@@ -383,10 +459,12 @@ impl Namespace {
                         values: Values::new(values),
                         in_force: InForce::new(flags),
                         by_hand: [Atomic::new(false), Atomic::new(false)],
+                        counters: SetOnce::new(),
                         files: RtnlCell::new(None),
                     },
                     GFP_KERNEL,
                 )?;
+                device.prepare(values != Flags::default())?;
                 self.devices
                     .insert(Vacant::new()?, ifindex as u32, device, rtnl);
                 self.name(net, dev, rtnl)
@@ -477,10 +555,13 @@ impl PerNet for Namespace {
             announce <- Hook::new(),
             hiding: AtomicBool::new(false),
             demand: RtnlCell::new(Demand::default()),
-            files: RtnlCell::new(Some([
-                knobs::files(net, c"all", Target::All)?,
-                knobs::files(net, c"default", Target::Default)?,
-            ])),
+            files: RtnlCell::new(Some((
+                [
+                    knobs::files(net, c"all", Target::All)?,
+                    knobs::files(net, c"default", Target::Default)?,
+                ],
+                proc_net::File::register(net)?,
+            ))),
         }? Error)
     }
 
@@ -510,19 +591,21 @@ impl HasIndex for Namespace {
 pub(crate) struct Devices;
 
 impl Notify for Devices {
-    fn event(event: Event, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
+    fn event(event: netdevice::Event, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
         let net = dev.net();
         let namespace = Namespace::of(net);
         match event {
-            Event::Register => namespace.add(net, dev, rtnl),
-            Event::Unregister => {
+            netdevice::Event::Register => namespace.add(net, dev, rtnl),
+            netdevice::Event::Unregister => {
                 namespace.remove(net, dev, rtnl);
                 Ok(())
             }
-            Event::ChangeName => namespace.name(net, dev, rtnl),
+            netdevice::Event::ChangeName => namespace.name(net, dev, rtnl),
             // Below 68 bytes the device's IPv4 state goes, with the kernel's own knobs; above, it comes anew.
-            Event::ChangeMtu if dev.in_device_rtnl(rtnl).is_some() => namespace.add(net, dev, rtnl),
-            Event::ChangeMtu => {
+            netdevice::Event::ChangeMtu if dev.in_device_rtnl(rtnl).is_some() => {
+                namespace.add(net, dev, rtnl)
+            }
+            netdevice::Event::ChangeMtu => {
                 namespace.remove(net, dev, rtnl);
                 Ok(())
             }

@@ -51,15 +51,26 @@ impl Flags {
     }
 }
 
+/// Why an address is concealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Why<O> {
+    /// An owner of the address; one of them where there are several.
+    pub(crate) owner: O,
+    /// What is in force on it.
+    pub(crate) flags: Flags,
+}
+
 /// How an address stands in the l3 domain (VRF) of the device that hears or sends a frame, by its owners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Standing {
+pub(crate) enum Standing<O> {
     /// No device of the domain has it.
     NotOurs,
     /// A device that is not concealed has it: ARP goes on as if there were no flags.
     Visible,
     /// Every owner is concealed.
     Concealed {
+        /// The first of them.
+        why: Why<O>,
         /// The device that hears or sends the frame is one of them.
         here: bool,
         /// Every owner asks for silence to unicast requests too.
@@ -67,29 +78,41 @@ pub(crate) enum Standing {
     },
 }
 
-impl Standing {
+impl<O> Standing<O> {
     /// The standing of an address whose owners in the domain are `owners`: for each its flags in force and
     /// whether it is the device that hears or sends the frame.
     ///
     /// One visible owner makes the address visible: the one that keepalived adds to eth0 on the master,
     /// beside the one on hidden lo that every node has.
-    pub(crate) fn of(owners: impl Iterator<Item = (Flags, bool)>) -> Standing {
-        let mut standing = Standing::NotOurs;
-        for (flags, is_here) in owners {
+    pub(crate) fn of(mut owners: impl Iterator<Item = (O, Flags, bool)>) -> Self {
+        let Some((owner, flags, mut here)) = owners.next() else {
+            return Standing::NotOurs;
+        };
+        if !flags.conceal() {
+            return Standing::Visible;
+        }
+        let why = Why { owner, flags };
+        let mut strict = flags.strict();
+        for (_, flags, is_here) in owners {
             if !flags.conceal() {
                 return Standing::Visible;
             }
-            let (here, strict) = match standing {
-                Standing::Concealed { here, strict } => (here, strict),
-                _ => (false, true),
-            };
-            standing = Standing::Concealed {
-                here: here || is_here,
-                strict: strict && flags.strict(),
-            };
+            here |= is_here;
+            strict &= flags.strict();
         }
-        standing
+        Standing::Concealed { why, here, strict }
     }
+}
+
+/// The kinds of requests that stay unanswered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unanswered {
+    /// Broadcast or multicast.
+    Broadcast,
+    /// To our own hardware address.
+    Unicast,
+    /// Duplicate address detection, by whatever cast.
+    Dad,
 }
 
 /// Whether a received packet needs a look at the owners of its tip: only a request that asks for an address
@@ -100,20 +123,26 @@ pub(crate) fn asks(packet: &Packet) -> bool {
 }
 
 /// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
-/// tip on the receiving device. Rows 1 to 6.
+/// tip on the receiving device: as what, and why. Rows 1 to 6.
 #[inline]
-pub(crate) fn silences(packet: &Packet, unicast: impl FnOnce() -> bool, tip: Standing) -> bool {
+pub(crate) fn silences<O>(
+    packet: &Packet,
+    unicast: impl FnOnce() -> bool,
+    tip: Standing<O>,
+) -> Option<(Unanswered, Why<O>)> {
     match tip {
         // Rows 6 and 8: a visible device's, or not ours: the kernel decides.
-        Standing::Visible | Standing::NotOurs => false,
+        Standing::Visible | Standing::NotOurs => None,
         // Rows 3 and 5: the receiving device's own.
-        Standing::Concealed { here: true, .. } => false,
+        Standing::Concealed { here: true, .. } => None,
         // Row 4: duplicate address detection, by whatever cast.
-        Standing::Concealed { .. } if packet.sip == 0 => true,
+        Standing::Concealed { why, .. } if packet.sip == 0 => Some((Unanswered::Dad, why)),
         // Row 2: a neighbour that knows our hardware address already.
-        Standing::Concealed { strict, .. } if unicast() => strict,
+        Standing::Concealed { why, strict, .. } if unicast() => {
+            strict.then_some((Unanswered::Unicast, why))
+        }
         // Row 1.
-        Standing::Concealed { .. } => true,
+        Standing::Concealed { why, .. } => Some((Unanswered::Broadcast, why)),
     }
 }
 
@@ -124,11 +153,14 @@ pub(crate) fn solicits(packet: &Packet) -> bool {
     packet.is_request && packet.sip != 0 && packet.sip != packet.tip
 }
 
-/// Whether a neighbour solicitation may not carry its sip, given the sip's standing on the sending device.
-/// Rows 11, 12 and 14: the sender may be an owner itself.
+/// Whether a neighbour solicitation may not carry its sip, given the sip's standing on the sending device, and
+/// why. Rows 11, 12 and 14: the sender may be an owner itself.
 #[inline]
-pub(crate) fn withholds(sip: Standing) -> bool {
-    matches!(sip, Standing::Concealed { .. })
+pub(crate) fn withholds<O>(sip: Standing<O>) -> Option<Why<O>> {
+    match sip {
+        Standing::Concealed { why, .. } => Some(why),
+        Standing::Visible | Standing::NotOurs => None,
+    }
 }
 
 #[cfg(test)]
@@ -172,12 +204,26 @@ mod tests {
     const ELSEWHERE: bool = false;
     const HERE: bool = true;
 
+    fn standing(owners: &[(Flags, bool)]) -> Standing<usize> {
+        let owners = owners.iter().enumerate();
+        Standing::of(owners.map(|(number, (flags, here))| (number, *flags, *here)))
+    }
+
+    fn silenced(
+        packet: Packet,
+        unicast: bool,
+        owners: &[(Flags, bool)],
+    ) -> Option<(Unanswered, Why<usize>)> {
+        let silence = silences(&packet, || unicast, standing(owners));
+        silence.filter(|_| asks(&packet))
+    }
+
     fn silent(packet: Packet, unicast: bool, owners: &[(Flags, bool)]) -> bool {
-        asks(&packet) && silences(&packet, || unicast, Standing::of(owners.iter().copied()))
+        silenced(packet, unicast, owners).is_some()
     }
 
     fn withheld(packet: Packet, owners: &[(Flags, bool)]) -> bool {
-        solicits(&packet) && withholds(Standing::of(owners.iter().copied()))
+        solicits(&packet) && withholds(standing(owners)).is_some()
     }
 
     #[test]
@@ -272,6 +318,28 @@ mod tests {
             BROADCAST,
             &[(HIDDEN, ELSEWHERE), (INVISIBLE, ELSEWHERE)]
         ));
+    }
+
+    #[test]
+    fn silence_has_a_kind_and_a_reason() {
+        let owners = [(STRICT, ELSEWHERE), (INVISIBLE, ELSEWHERE)];
+        let why = Why {
+            owner: 0,
+            flags: STRICT,
+        };
+        let silence = |kind| Some((kind, why));
+        assert_eq!(
+            silenced(REQUEST, BROADCAST, &owners),
+            silence(Unanswered::Broadcast)
+        );
+        assert_eq!(
+            silenced(REQUEST, UNICAST, &owners[..1]),
+            silence(Unanswered::Unicast)
+        );
+        for cast in [BROADCAST, UNICAST] {
+            assert_eq!(silenced(DAD, cast, &owners), silence(Unanswered::Dad));
+        }
+        assert_eq!(withholds(standing(&owners)), Some(why));
     }
 
     #[test]

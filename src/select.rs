@@ -16,8 +16,9 @@ use crate::{
         rtnl::{Rtnl, RtnlCell}, //
     },
     module_parameters,
-    namespace::Namespace,
-    policy::Flags, //
+    namespace::{Concealer, Namespace},
+    policy::{Flags, Why},
+    statistics::Event, //
 };
 use core::net::Ipv4Addr;
 use kernel::{prelude::*, sync::rcu};
@@ -111,7 +112,11 @@ fn select_anew(selected: Ipv4Addr, dev: &NetDevice, scope: u8) -> Ipv4Addr {
     if selected.is_unspecified() || has_usable(dev, scope, &rcu) {
         selected
     } else {
-        fall_back(dev, scope, Flags::hide, &rcu)
+        let (other, passed_over) = fall_back(dev, scope, Flags::hide, &rcu);
+        if let Some(why) = passed_over.filter(|_| other != selected) {
+            why.owner.count(Event::Redirected);
+        }
+        other
     }
 }
 
@@ -121,7 +126,7 @@ pub(crate) fn announceable(out: &NetDevice, target: Ipv4Addr, rcu: &rcu::Guard) 
     if has_usable(out, RT_SCOPE_LINK, rcu) {
         inet_select_addr(out, target, RT_SCOPE_LINK)
     } else {
-        fall_back(out, RT_SCOPE_LINK, Flags::conceal, rcu)
+        fall_back(out, RT_SCOPE_LINK, Flags::conceal, rcu).0
     }
 }
 
@@ -140,8 +145,14 @@ fn has_usable(dev: &NetDevice, scope: u8, rcu: &rcu::Guard) -> bool {
 }
 
 /// The fall-back of `inet_select_addr`, passing over the devices whose flags `skip` says so of: the VRF master
-/// first, then all devices of the l3 domain in the kernel's order.
-fn fall_back(dev: &NetDevice, scope: u8, skip: fn(Flags) -> bool, rcu: &rcu::Guard) -> Ipv4Addr {
+/// first, then all devices of the l3 domain in the kernel's order. Also the first device that was passed over
+/// though it has a usable address: where the kernel would have found one.
+fn fall_back<'a>(
+    dev: &'a NetDevice,
+    scope: u8,
+    skip: fn(Flags) -> bool,
+    rcu: &'a rcu::Guard,
+) -> (Ipv4Addr, Option<Why<Concealer<'a>>>) {
     let net = dev.net();
     let namespace = Namespace::of(net);
     let domain = dev.l3_domain(rcu);
@@ -149,10 +160,18 @@ fn fall_back(dev: &NetDevice, scope: u8, skip: fn(Flags) -> bool, rcu: &rcu::Gua
     let members = net
         .devices(rcu)
         .filter(|member| member.l3_domain(rcu) == domain);
-    Iterator::chain(master.into_iter(), members)
-        .filter(|member| !skip(namespace.flags(member, rcu)))
-        .find_map(|member| select_from(member, scope, rcu))
-        .map_or(Ipv4Addr::UNSPECIFIED, InIfaddr::local)
+    let mut passed_over = None;
+    for member in Iterator::chain(master.into_iter(), members) {
+        let Some(ifa) = select_from(member, scope, rcu) else {
+            continue;
+        };
+        let (owner, flags) = namespace.concealer(member, rcu);
+        if !skip(flags) {
+            return (ifa.local(), passed_over);
+        }
+        passed_over = passed_over.or(Some(Why { owner, flags }));
+    }
+    (Ipv4Addr::UNSPECIFIED, passed_over)
 }
 
 /// `in_dev_select_addr` of net/ipv4/devinet.c.

@@ -7,10 +7,14 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_arp.h>
+#include <linux/percpu.h>
+#include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file_net.h>
 #include <linux/skbuff.h>
+#include <linux/string.h>
 #include <linux/sysctl.h>
 #include <linux/xarray.h>
 #include <net/arp.h>

@@ -8,6 +8,8 @@ pub(crate) mod inetaddr;
 pub(crate) mod net;
 pub(crate) mod netdevice;
 pub(crate) mod netfilter;
+pub(crate) mod percpu;
+pub(crate) mod proc_net;
 pub(crate) mod rcu;
 pub(crate) mod rcu_hash;
 pub(crate) mod rtnl;

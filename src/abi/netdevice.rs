@@ -20,6 +20,7 @@ use core::{
 use kernel::{
     error::to_result,
     ffi::{c_int, c_ulong, c_void},
+    fmt,
     prelude::*,
     str::CStr, //
     sync::rcu,
@@ -82,6 +83,15 @@ impl NetDevice {
         unsafe { CStr::from_char_ptr((*self.as_ptr()).name.as_ptr()) }
     }
 
+    /// A copy of the name. It is the old one, the new one or a mixture of both, as in `/proc/net/dev`, if the
+    /// device is being renamed.
+    pub(crate) fn name_rcu(&self, _: &rcu::Guard) -> Name {
+        let mut name = Name([0; IFNAMSIZ]);
+        // SAFETY: The device is alive by the type invariants, and there is room for any name.
+        unsafe { bindings::netdev_copy_name(self.as_ptr(), name.0.as_mut_ptr()) };
+        name
+    }
+
     /// The length of a hardware address in bytes.
     pub(crate) fn addr_len(&self) -> u8 {
         // SAFETY: The device is alive by the type invariants.
@@ -131,6 +141,21 @@ impl NetDevice {
             bindings::__in_dev_get_rtnl(self.as_ptr())
                 .cast::<InDevice>()
                 .as_ref()
+        }
+    }
+}
+
+const IFNAMSIZ: usize = bindings::IFNAMSIZ as usize;
+
+/// The name of a device: printable but for white space, or what else user space calls a device.
+pub(crate) struct Name([u8; IFNAMSIZ]);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        match core::str::from_utf8(name) {
+            Ok(name) => f.pad(name),
+            Err(_) => core::fmt::Display::fmt(&name.escape_ascii(), f),
         }
     }
 }

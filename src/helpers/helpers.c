@@ -56,6 +56,16 @@ struct net_device *rust_helper_next_net_device(struct net_device *dev)
 	return next_net_device(dev);
 }
 
+struct net_device *rust_helper_netdev_from_index(struct net *net, unsigned long *ifindex)
+{
+	return xa_find(&net->dev_by_index, ifindex, ULONG_MAX, XA_PRESENT);
+}
+
+void rust_helper_netdev_copy_name(const struct net_device *dev, char *name)
+{
+	strscpy(name, dev->name, IFNAMSIZ);
+}
+
 struct net_device *rust_helper_dev_get_by_index_rcu(struct net *net, int ifindex)
 {
 	return dev_get_by_index_rcu(net, ifindex);
@@ -104,6 +114,36 @@ void rust_helper_rcu_read_lock_sched(void)
 void rust_helper_rcu_read_unlock_sched(void)
 {
 	rcu_read_unlock_sched();
+}
+
+struct net *rust_helper_seq_file_net(struct seq_file *seq)
+{
+	return seq_file_net(seq);
+}
+
+void *rust_helper_seq_start_token(void)
+{
+	return SEQ_START_TOKEN;
+}
+
+void __percpu *rust_helper___alloc_percpu(size_t size, size_t align)
+{
+	return __alloc_percpu(size, align);
+}
+
+unsigned long *rust_helper_per_cpu_ptr(unsigned long __percpu *counter, unsigned int cpu)
+{
+	return per_cpu_ptr(counter, cpu);
+}
+
+void rust_helper_this_cpu_inc(unsigned long __percpu *counter)
+{
+	this_cpu_inc(*counter);
+}
+
+unsigned int rust_helper_next_possible_cpu(int cpu)
+{
+	return cpumask_next(cpu, cpu_possible_mask);
 }
 
 struct arphdr *rust_helper_arp_hdr(const struct sk_buff *skb)
