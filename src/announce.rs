@@ -6,7 +6,8 @@ use crate::{
     abi::{
         net::Net,
         netdevice::NetDevice,
-        netfilter::{ArpHook, Frame, Place, Verdict}, //
+        netfilter::{ArpHook, Frame, Place, Verdict},
+        trace::AnnouncementRewritten, //
     },
     arp::{self, Layout},
     namespace::Namespace,
@@ -64,6 +65,16 @@ impl ArpHook for Announce {
         };
         layout.write_sip(bytes, announced.to_bits());
         why.owner.count(Event::Rewritten);
+        AnnouncementRewritten {
+            dev,
+            tip,
+            sip,
+            announced,
+            owner: why.owner.dev,
+            hidden: why.flags.hidden,
+            arp_invisible: why.flags.arp_invisible,
+        }
+        .trace(rcu);
         Verdict::Accept
     }
 }

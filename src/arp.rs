@@ -63,6 +63,11 @@ impl Layout {
         })
     }
 
+    /// The sender's hardware address; nothing of a packet that is cut short.
+    pub(crate) fn sha(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(HEADER_LEN..self.sip).unwrap_or_default()
+    }
+
     /// Writes another sender protocol address. Does nothing to a packet that is cut short.
     pub(crate) fn write_sip(self, bytes: &mut [u8], sip: u32) {
         if let Some(field) = bytes.get_mut(self.sip..self.sip + 4) {
@@ -91,6 +96,7 @@ mod tests {
         let packet = Layout::new(6, true).read(&REQUEST).unwrap();
         assert!(packet.is_request);
         assert_eq!((packet.sip, packet.tip), (0x0a00_0002, 0x0a00_0064));
+        assert_eq!(Layout::new(6, true).sha(&REQUEST), [2, 0, 0, 0, 0, 2]);
     }
 
     #[test]

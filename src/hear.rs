@@ -6,13 +6,15 @@ use crate::{
     abi::{
         net::Net,
         netdevice::NetDevice,
-        netfilter::{ArpHook, Frame, Place, Verdict}, //
+        netfilter::{ArpHook, Frame, Place, Verdict},
+        trace::RequestUnanswered, //
     },
     arp::Layout,
     namespace::Namespace,
-    policy,
+    policy::{self, Unanswered},
     statistics::Event, //
 };
+use core::net::Ipv4Addr;
 use kernel::sync::rcu;
 
 /// After arptables and nft had their say, before `arp_process`.
@@ -31,7 +33,9 @@ impl ArpHook for Hear {
         frame: &mut Frame,
         rcu: &rcu::Guard,
     ) -> Verdict {
-        let Some(packet) = Layout::of(dev).read(frame.packet()) else {
+        let layout = Layout::of(dev);
+        let bytes = frame.packet();
+        let Some(packet) = layout.read(bytes) else {
             return Verdict::Accept;
         };
         if !policy::asks(&packet) {
@@ -42,6 +46,21 @@ impl ArpHook for Hear {
             return Verdict::Accept;
         };
         why.owner.count(Event::Unanswered(kind));
+        RequestUnanswered {
+            dev,
+            kind: match kind {
+                Unanswered::Broadcast => c"broadcast",
+                Unanswered::Unicast => c"unicast",
+                Unanswered::Dad => c"dad",
+            },
+            sha: layout.sha(bytes),
+            sip: Ipv4Addr::from_bits(packet.sip),
+            tip: Ipv4Addr::from_bits(packet.tip),
+            owner: why.owner.dev,
+            hidden: why.flags.hidden,
+            arp_invisible: why.flags.arp_invisible,
+        }
+        .trace(rcu);
         Verdict::Drop
     }
 }

@@ -118,6 +118,8 @@ fn flags_of(address: &Configured<Owner>) -> Flags {
 /// A device because of which something happens.
 #[derive(Clone, Copy)]
 pub(crate) struct Concealer<'a> {
+    /// The device.
+    pub(crate) dev: &'a NetDevice,
     known: Option<&'a Device>,
 }
 
@@ -206,13 +208,13 @@ impl Namespace {
     /// What is known of a device, and the flags in force on it: none on one that is not known (any more).
     pub(crate) fn concealer<'a>(
         &'a self,
-        dev: &NetDevice,
+        dev: &'a NetDevice,
         rcu: &'a rcu::Guard,
     ) -> (Concealer<'a>, Flags) {
         let known = self.devices.get(dev.ifindex() as u32, rcu).next();
         let known = known.map(|device| &**device);
         let flags = known.map_or(Flags::default(), |device| device.in_force.get());
-        (Concealer { known }, flags)
+        (Concealer { dev, known }, flags)
     }
 
     /// What there is to say of a device; nothing of one that is not known (any more).
@@ -305,7 +307,7 @@ impl Namespace {
         });
         let facts = of_domain.map(|owner| {
             let (dev, known) = (owner.device(), owner.owner().as_deref());
-            (Concealer { known }, flags_of(owner), is_here(dev))
+            (Concealer { dev, known }, flags_of(owner), is_here(dev))
         });
         match Standing::of(facts) {
             Standing::NotOurs => {

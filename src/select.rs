@@ -13,7 +13,8 @@ use crate::{
         net::PerNet,
         netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
         rcu::SchedGuard,
-        rtnl::{Rtnl, RtnlCell}, //
+        rtnl::{Rtnl, RtnlCell},
+        trace::SourceRedirected, //
     },
     module_parameters,
     namespace::{Concealer, Namespace},
@@ -86,7 +87,7 @@ impl SelectAddr for Select {
         if is_visible(selected, dev) || !hides(dev) {
             selected
         } else {
-            select_anew(selected, dev, scope)
+            select_anew(selected, dev, dst, scope)
         }
     }
 }
@@ -107,7 +108,7 @@ fn hides(dev: &NetDevice) -> bool {
 
 /// What is to be selected in place of `selected`, if anything.
 #[inline(never)]
-fn select_anew(selected: Ipv4Addr, dev: &NetDevice, scope: u8) -> Ipv4Addr {
+fn select_anew(selected: Ipv4Addr, dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
     let rcu = rcu::read_lock();
     if selected.is_unspecified() || has_usable(dev, scope, &rcu) {
         selected
@@ -115,6 +116,16 @@ fn select_anew(selected: Ipv4Addr, dev: &NetDevice, scope: u8) -> Ipv4Addr {
         let (other, passed_over) = fall_back(dev, scope, Flags::hide, &rcu);
         if let Some(why) = passed_over.filter(|_| other != selected) {
             why.owner.count(Event::Redirected);
+            SourceRedirected {
+                dev,
+                dst,
+                scope,
+                saddr: selected,
+                selected: other,
+                owner: why.owner.dev,
+                hidden: why.flags.hidden,
+            }
+            .trace(&rcu);
         }
         other
     }

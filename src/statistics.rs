@@ -3,7 +3,8 @@
 //! What an operator sees: the counters of each device and `/proc/net/arp_hidden`.
 //!
 //! An event is counted on the device whose flag is the reason, not on the one that heard or sent the frame: the
-//! line of a concealed device then tells what concealing it does.
+//! line of a concealed device then tells what concealing it does. Which device heard or sent is in the
+//! tracepoints.
 
 use crate::{
     abi::{

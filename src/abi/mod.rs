@@ -14,6 +14,7 @@ pub(crate) mod rcu;
 pub(crate) mod rcu_hash;
 pub(crate) mod rtnl;
 pub(crate) mod sysctl;
+pub(crate) mod trace;
 
 /// What bindgen makes of `bindings.h` and of the helpers.
 #[allow(

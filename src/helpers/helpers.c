@@ -5,6 +5,7 @@
  * brings it.
  */
 #include "../abi/bindings.h"
+#include "trace.h"
 
 void *rust_helper_net_generic(const struct net *net, unsigned int id)
 {
@@ -187,3 +188,38 @@ void rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, 
 	ftrace_regs_set_instruction_pointer(fregs, ip);
 }
 #endif
+
+bool rust_helper_trace_request_unanswered_enabled(void)
+{
+	return trace_request_unanswered_enabled();
+}
+
+void rust_helper_trace_request_unanswered(const struct net_device *dev, const char *kind, const u8 *sha, u8 sha_len,
+					  __be32 sip, __be32 tip, const struct net_device *owner, int hidden,
+					  int arp_invisible)
+{
+	trace_request_unanswered(dev, kind, sha, sha_len, sip, tip, owner, hidden, arp_invisible);
+}
+
+bool rust_helper_trace_announcement_rewritten_enabled(void)
+{
+	return trace_announcement_rewritten_enabled();
+}
+
+void rust_helper_trace_announcement_rewritten(const struct net_device *dev, __be32 tip, __be32 sip,
+					      __be32 announced, const struct net_device *owner, int hidden,
+					      int arp_invisible)
+{
+	trace_announcement_rewritten(dev, tip, sip, announced, owner, hidden, arp_invisible);
+}
+
+bool rust_helper_trace_source_redirected_enabled(void)
+{
+	return trace_source_redirected_enabled();
+}
+
+void rust_helper_trace_source_redirected(const struct net_device *dev, __be32 dst, int scope, __be32 saddr,
+					 __be32 selected, const struct net_device *owner, int hidden)
+{
+	trace_source_redirected(dev, dst, scope, saddr, selected, owner, hidden);
+}
