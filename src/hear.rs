@@ -61,7 +61,7 @@ impl ArpHook for Hear {
             arp_invisible: why.flags.arp_invisible,
         }
         .trace(rcu);
-        Verdict::Drop
+        Verdict::Unanswered
     }
 }
 
