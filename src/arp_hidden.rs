@@ -6,8 +6,8 @@
 //! This file is what loading and unloading do, in order. The other files: [`policy`] decides, on facts;
 //! [`arp`] is the frame; [`hear`] and [`announce`] are the two netfilter hooks, [`select`] the redirected
 //! selection of sources; [`namespace`] holds the state and arms what it asks for; [`knobs`] are the files of
-//! the operator, [`statistics`] what the operator is told. [`abi`] wraps the kernel's C interfaces, and
-//! is the only place of unsafe code.
+//! the operator, [`statistics`] and [`notice`] what the operator is told. [`abi`] wraps the kernel's C
+//! interfaces, and is the only place of unsafe code.
 
 #![deny(unsafe_code)]
 
@@ -20,6 +20,7 @@ mod arp;
 mod hear;
 mod knobs;
 mod namespace;
+mod notice;
 mod policy;
 mod select;
 mod statistics;
@@ -69,7 +70,8 @@ impl kernel::InPlaceModule for ArpHidden {
             _: {
                 namespace::loaded();
                 pr_info!(
-                    "loaded: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
+                    "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
+                    env!("ARP_HIDDEN_VERSION"),
                     if select::wanted() { "on" } else { "off, by parameter" },
                 );
             },

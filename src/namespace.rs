@@ -13,7 +13,7 @@ use crate::{
         fib::LocalRoutes,
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
-        netdevice::{self, NetDevice, Notify},
+        netdevice::{self, InIfaddr, NetDevice, Notify},
         netfilter::Hook,
         proc_net,
         rcu_hash::{RcuHash, Vacant},
@@ -23,6 +23,7 @@ use crate::{
     announce::Announce,
     hear::Hear,
     knobs::{self, Knob, Target, Values},
+    notice,
     policy::{Flags, Standing},
     select,
     statistics::{self, Counters, Event}, //
@@ -54,6 +55,8 @@ pub(crate) struct Device {
     counters: SetOnce<Counters>,
     /// The files and the name that they stand under.
     files: RtnlCell<Option<(CString, Files)>>,
+    /// The log has told of a condition of this device.
+    noticed: Atomic<bool>,
 }
 
 /// The flags in force on a device: what its values and those of `all` come to.
@@ -217,6 +220,11 @@ impl Namespace {
         (Concealer { dev, known }, flags)
     }
 
+    /// The flags in force on a device.
+    pub(crate) fn flags(&self, dev: &NetDevice, rcu: &rcu::Guard) -> Flags {
+        self.concealer(dev, rcu).1
+    }
+
     /// What there is to say of a device; nothing of one that is not known (any more).
     pub(crate) fn state<'a>(
         &'a self,
@@ -246,6 +254,16 @@ impl Namespace {
                 .filter(|ifa| self.index.get(ifa.local(), rcu).all(conceals))
                 .count()
         })
+    }
+
+    /// Whether the log has told of a condition of a device. Changed under the RTNL.
+    pub(crate) fn noticed<'a>(
+        &'a self,
+        dev: &NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Option<&'a Atomic<bool>> {
+        let device = self.devices.get(dev.ifindex() as u32, rcu).next();
+        device.map(|device| &device.noticed)
     }
 
     /// Whether any device is hidden. In any context.
@@ -398,6 +416,9 @@ impl Namespace {
         if before.hidden != after.hidden {
             net.reselect_sources(rtnl);
         }
+        if after.concealed != 0 {
+            notice::look_for_wide_prefixes(net, self, rtnl);
+        }
         Ok(())
     }
 
@@ -422,9 +443,13 @@ impl Namespace {
             self.hear.register(net, rtnl)?;
             self.announce.register(net, rtnl)?;
         }
-        if demand.hidden != 0 && !self.hides() && select::wanted() {
-            select::arm(rtnl)?;
-            self.hiding.store(true, Ordering::Relaxed);
+        if demand.hidden != 0 && !self.hides() {
+            if select::wanted() {
+                select::arm(rtnl)?;
+                self.hiding.store(true, Ordering::Relaxed);
+            } else {
+                notice::selection_is_off();
+            }
         }
         Ok(())
     }
@@ -463,6 +488,7 @@ impl Namespace {
                         by_hand: [Atomic::new(false), Atomic::new(false)],
                         counters: SetOnce::new(),
                         files: RtnlCell::new(None),
+                        noticed: Atomic::new(false),
                     },
                     GFP_KERNEL,
                 )?;
@@ -586,6 +612,15 @@ impl HasIndex for Namespace {
 
     fn owner(&self, dev: &NetDevice) -> Owner {
         self.device(dev.ifindex())
+    }
+
+    fn added(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
+        let dev = ifa.device();
+        let conceals = |dev| self.flags(dev, &rcu::read_lock()).conceal();
+        // Of many addresses of /32, which is what VIPs are, nothing is to be said.
+        if self.hear.is_registered(rtnl) && (notice::is_wide(ifa) || !conceals(dev)) {
+            notice::look_for_wide_prefixes(dev.net(), self, rtnl);
+        }
     }
 }
 

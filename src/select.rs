@@ -43,9 +43,9 @@ static SWITCH: RtnlCell<Switch> = RtnlCell::new(Switch {
 fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
     KBox::pin_init(Redirect::register(), GFP_KERNEL).inspect_err(|error| {
         if *error == EBUSY {
-            pr_err!("inet_select_addr is held by another user of ftrace (a live patch?): remove that, or load with source_selection=0\n");
+            pr_err!("inet_select_addr is held by another user of ftrace (a live patch?), or kernel.ftrace_enabled is 0: change that, or load with source_selection=0\n");
         } else {
-            pr_err!("cannot redirect inet_select_addr ({error:?}): is kernel.ftrace_enabled 1? source_selection=0 does without\n");
+            pr_err!("cannot redirect inet_select_addr ({error:?}): source_selection=0 does without\n");
         }
     })
 }

@@ -54,7 +54,8 @@ unsafe impl<T: SelectAddr> Send for Redirect<T> {}
 unsafe impl<T: SelectAddr> Sync for Redirect<T> {}
 
 impl<T: SelectAddr> Redirect<T> {
-    /// Redirects. EBUSY: another user of ftrace holds the function (a live patch); ENODEV: ftrace is off.
+    /// Redirects. EBUSY: another user of ftrace holds the function (a live patch), or kernel.ftrace_enabled is
+    /// 0; ENODEV: ftrace has failed.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             text: own_text(),

@@ -178,6 +178,9 @@ pub(crate) trait HasIndex: PerNet {
 
     /// What is known of a device from its first address to its last.
     fn owner(&self, dev: &NetDevice) -> Self::Owner;
+
+    /// An address has been added, or is to serve as a primary from now on. May not sleep long.
+    fn added(&self, ifa: &InIfaddr, rtnl: &mut Rtnl);
 }
 
 /// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep.
@@ -286,6 +289,7 @@ impl<T: HasIndex> Notifiers<T> {
             let state = T::of(dev.net());
             state.routes().address(ifa);
             state.index().add(ifa, state.owner(dev), &mut rtnl);
+            state.added(ifa, &mut rtnl);
         }
         bindings::NOTIFY_DONE as c_int
     }

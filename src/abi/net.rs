@@ -129,6 +129,13 @@ pub(crate) fn inherited_devconf<'a>() -> Option<&'a Net> {
     }
 }
 
+/// Whether the network's share of the kernel log has room for a message (net.core.message_burst and
+/// message_cost). In any context.
+pub(crate) fn ratelimit() -> bool {
+    // SAFETY: No requirements.
+    unsafe { bindings::net_ratelimit() != 0 }
+}
+
 /// State that every network namespace has.
 pub(crate) trait PerNet: Sized + Send + Sync + 'static {
     /// Where [`Registration`] keeps the number that the kernel gave it.

@@ -241,6 +241,12 @@ impl InIfaddr {
         unsafe { (*self.as_ptr()).ifa_prefixlen }
     }
 
+    /// Whether another address belongs to the prefix.
+    pub(crate) fn covers(&self, addr: Ipv4Addr) -> bool {
+        // SAFETY: The address is alive by the type invariants.
+        unsafe { bindings::inet_ifa_match(addr.to_bits().to_be(), self.as_ptr()) }
+    }
+
     /// Whether the address is a secondary one, of a prefix that has a primary.
     pub(crate) fn is_secondary(&self) -> bool {
         // SAFETY: The address is alive by the type invariants, and `AtomicU32` is as large as the field,

@@ -7,6 +7,8 @@
 #include "../abi/bindings.h"
 #include "trace.h"
 
+MODULE_VERSION(ARP_HIDDEN_VERSION);
+
 void *rust_helper_net_generic(const struct net *net, unsigned int id)
 {
 	return net_generic(net, id);
@@ -115,6 +117,11 @@ void rust_helper_rcu_read_lock_sched(void)
 void rust_helper_rcu_read_unlock_sched(void)
 {
 	rcu_read_unlock_sched();
+}
+
+bool rust_helper_inet_ifa_match(__be32 addr, const struct in_ifaddr *ifa)
+{
+	return inet_ifa_match(addr, ifa);
 }
 
 struct net *rust_helper_seq_file_net(struct seq_file *seq)
