@@ -17,7 +17,7 @@ pub(crate) const BROADCAST: Mac = [0xff; 6];
 pub(crate) const MULTICAST: Mac = [0x01, 0x00, 0x5e, 0, 0, 1];
 
 /// An ARP packet and the frame that carries it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arp {
     /// The frame's sender.
     pub(crate) from: Mac,

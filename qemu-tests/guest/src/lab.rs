@@ -99,7 +99,7 @@ impl Lab {
         }
         for host in &self.hosts {
             text += &format!("--- {host}\n");
-            for look in ["ip -br -4 addr", "ip route show table all", "ip neigh", "grep -s . /proc/sys/net/ipv4/conf/*/hidden /proc/sys/net/ipv4/conf/*/arp_invisible | grep -v :0"] {
+            for look in ["ip -br -4 addr", "ip route show table all", "ip neigh", "cat /proc/net/arp_hidden", "grep -s . /proc/sys/net/ipv4/conf/*/hidden /proc/sys/net/ipv4/conf/*/arp_invisible | grep -v :0"] {
                 text += &host.try_run(look).map_or_else(|error| error.to_string(), |(_, text)| text);
             }
         }

@@ -7,6 +7,7 @@ mod gap;
 mod hear;
 mod knobs;
 mod module;
+mod see;
 mod select;
 
 use crate::{
@@ -26,6 +27,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         knobs::CASES,
         module::CASES,
         gap::CASES,
+        see::CASES,
     ];
     files.into_iter().flatten()
 }
