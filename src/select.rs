@@ -12,6 +12,7 @@ use crate::{
         ftrace::{inet_select_addr, Redirect, SelectAddr},
         net::PerNet,
         netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
+        parameter,
         rcu::SchedGuard,
         rtnl::{Rtnl, RtnlCell},
         trace::SourceRedirected, //
@@ -26,7 +27,7 @@ use kernel::{prelude::*, sync::rcu};
 
 /// Whether the module was loaded to redirect the selection at all.
 pub(crate) fn wanted() -> bool {
-    module_parameters::source_selection.value() != 0
+    parameter::<u8>(module_parameters::source_selection.value()) != 0
 }
 
 /// The redirection, for as long as a namespace has hidden devices.

@@ -2,6 +2,8 @@
 
 //! Safe wrappers of the C interfaces that the kernel crate lacks. All unsafe code of the module is here.
 
+use core::borrow::Borrow;
+
 pub(crate) mod fib;
 pub(crate) mod ftrace;
 pub(crate) mod inetaddr;
@@ -15,6 +17,11 @@ pub(crate) mod rcu_hash;
 pub(crate) mod rtnl;
 pub(crate) mod sysctl;
 pub(crate) mod trace;
+
+/// The value of a module parameter: `ModuleParamAccess::value` gives it since 7.3, and a reference to it before.
+pub(crate) fn parameter<T: Copy>(value: impl Borrow<T>) -> T {
+    *value.borrow()
+}
 
 /// What bindgen makes of `bindings.h` and of the helpers.
 #[allow(
