@@ -23,12 +23,15 @@ cases![
     row15_bond_monitor,
 ];
 
-/// The address that the host announces when it must ask for its neighbour to send from `from`.
+/// An address of the LAN that nobody has: who asks for it is not answered, and learns nothing.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
+
+/// The address that the host announces when it must ask for a neighbour to send from `from`.
 pub(super) fn announces(host: &Host, wire: &Wire, from: Ipv4Addr) -> Result<Ipv4Addr> {
     host.ip("neigh flush dev eth0")?;
     wire.heard()?;
-    host.say(from, NEIGHBOUR)?;
-    wire.announced(NEIGHBOUR)
+    host.say(from, NOBODY)?;
+    wire.announced(NOBODY)
 }
 
 fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
@@ -42,7 +45,11 @@ fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
     // The datagram itself carries the VIP; whatever the neighbour asks for it, it does not learn where it is.
     host.conceal("lo", Way::Hidden)?;
     neighbour.ip("neigh flush dev eth0")?;
-    announces(&host, &wire, VIP)?;
+    host.say(VIP, NEIGHBOUR)?;
+    ensure!(
+        wire.heard_sources()?.contains(&VIP),
+        "the datagram has another source"
+    );
     ensure!(
         !neighbour
             .ip("neigh")?
