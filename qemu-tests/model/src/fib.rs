@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The routing tables: net/ipv4/fib_trie.c and fib_rules.c, as far as addresses and VRFs go.
+
+use crate::{Prefix, Scope, Slot};
+use std::{cmp::Reverse, net::Ipv4Addr};
+
+pub(crate) const LOCAL: u32 = 255;
+pub(crate) const MAIN: u32 = 254;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Type {
+    Local,
+    Unicast,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub(crate) table: u32,
+    pub(crate) dst: Prefix,
+    pub(crate) kind: Type,
+    pub(crate) scope: Scope,
+    /// What the kernel gives to the routes that it makes of an address. One made by hand has none.
+    pub(crate) prefsrc: Option<Ipv4Addr>,
+    pub(crate) dev: Slot,
+}
+
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Fib {
+    /// In the order in which they were added: of equal prefixes the first counts.
+    routes: Vec<Route>,
+    /// A VRF has been made, which added its rule. It is never taken back.
+    has_rules: bool,
+}
+
+impl Fib {
+    /// `fib_unmerge`.
+    pub(crate) fn split(&mut self) {
+        self.has_rules = true;
+    }
+
+    pub(crate) fn has_rules(&self) -> bool {
+        self.has_rules
+    }
+
+    /// `fib_table_lookup`: the route to `dst`, by `oif` if it is given.
+    pub(crate) fn in_table(&self, table: u32, dst: Ipv4Addr, oif: Option<Slot>) -> Option<&Route> {
+        // Until there are rules, the tables "local" and "main" are one trie, whichever is looked up.
+        let tables = match table {
+            LOCAL | MAIN if !self.has_rules => [LOCAL, MAIN],
+            table => [table, table],
+        };
+        self.routes
+            .iter()
+            .filter(|route| tables.contains(&route.table) && route.dst.covers(dst))
+            .filter(|route| oif.is_none_or(|oif| oif == route.dev))
+            .min_by_key(|route| (Reverse(route.dst.len), Reverse(route.table)))
+    }
+
+    /// `fib_lookup`: the route to `dst` for what comes in or goes out by a device of the VRF with that table.
+    /// The rule for the table "local" comes first, for a VRF too.
+    pub(crate) fn lookup(
+        &self,
+        vrf: Option<u32>,
+        dst: Ipv4Addr,
+        oif: Option<Slot>,
+    ) -> Option<&Route> {
+        [Some(LOCAL), vrf, Some(MAIN)]
+            .into_iter()
+            .flatten()
+            .find_map(|table| self.in_table(table, dst, oif))
+    }
+
+    /// Whether an address is local by a table: `inet_addr_type_table`.
+    pub(crate) fn is_local(&self, table: u32, addr: Ipv4Addr) -> bool {
+        self.in_table(table, addr, None)
+            .is_some_and(|route| route.kind == Type::Local)
+    }
+
+    /// Whether the table has a route to exactly that prefix.
+    pub(crate) fn has(&self, table: u32, dst: Prefix) -> bool {
+        self.routes
+            .iter()
+            .any(|route| route.table == table && route.dst == dst)
+    }
+
+    /// `fib_table_insert` with NLM_F_APPEND.
+    pub(crate) fn append(&mut self, route: Route) {
+        if self.has_valid_prefsrc(&route) && !self.routes.contains(&route) {
+            self.routes.push(route);
+        }
+    }
+
+    /// `fib_valid_prefsrc`.
+    fn has_valid_prefsrc(&self, route: &Route) -> bool {
+        let Some(prefsrc) = route.prefsrc else {
+            return true;
+        };
+        if route.kind == Type::Local && route.dst.addr == prefsrc {
+            return true;
+        }
+        let table = if route.table == MAIN {
+            LOCAL
+        } else {
+            route.table
+        };
+        self.is_local(table, prefsrc) || self.is_local(LOCAL, prefsrc)
+    }
+
+    /// `fib_table_delete` of what `append` was given.
+    pub(crate) fn remove(&mut self, route: &Route) {
+        if let Some(at) = self.routes.iter().position(|other| other == route) {
+            self.routes.remove(at);
+        }
+    }
+
+    /// Removes the route to a prefix by a device: whether there was one.
+    pub(crate) fn remove_by_hand(&mut self, table: u32, dst: Prefix, dev: Slot) -> bool {
+        let found = self
+            .routes
+            .iter()
+            .position(|route| (route.table, route.dst, route.dev) == (table, dst, dev));
+        found.map(|at| self.routes.remove(at)).is_some()
+    }
+
+    /// `fib_sync_down_dev` of a device that went down: its own addresses stay local.
+    pub(crate) fn flush_down(&mut self, dev: Slot) {
+        self.routes
+            .retain(|route| route.dev != dev || route.kind == Type::Local);
+    }
+
+    /// `fib_sync_down_dev` of a device that lost IPv4 or changed its l3 domain.
+    pub(crate) fn flush(&mut self, dev: Slot) {
+        self.routes.retain(|route| route.dev != dev);
+    }
+
+    /// `fib_sync_down_addr`.
+    pub(crate) fn flush_prefsrc(&mut self, table: u32, prefsrc: Ipv4Addr) {
+        self.routes
+            .retain(|route| route.table != table || route.prefsrc != Some(prefsrc));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn route(table: u32, len: u8, kind: Type, dev: Slot) -> Route {
+        Route {
+            table,
+            dst: Prefix::new(A, len).network(),
+            kind,
+            scope: Scope::Link,
+            prefsrc: None,
+            dev,
+        }
+    }
+
+    #[test]
+    fn local_and_main_are_one_trie_until_there_is_a_vrf() {
+        let mut fib = Fib::default();
+        fib.append(route(LOCAL, 24, Type::Local, Slot::LO));
+        fib.append(route(MAIN, 28, Type::Unicast, Slot::WIRES[0]));
+        assert!(!fib.is_local(LOCAL, A));
+        assert_eq!(fib.lookup(None, A, None).unwrap().dev, Slot::WIRES[0]);
+        fib.split();
+        assert!(fib.is_local(LOCAL, A));
+        assert_eq!(fib.lookup(None, A, None).unwrap().dev, Slot::LO);
+    }
+
+    #[test]
+    fn of_equal_prefixes_the_first_that_may_be_used_counts() {
+        let [eth0, eth1, _] = Slot::WIRES;
+        let mut fib = Fib::default();
+        fib.append(route(MAIN, 24, Type::Unicast, eth0));
+        fib.append(route(MAIN, 24, Type::Unicast, eth1));
+        fib.append(route(MAIN, 16, Type::Unicast, Slot::LO));
+        assert_eq!(fib.lookup(None, A, None).unwrap().dev, eth0);
+        assert_eq!(fib.lookup(None, A, Some(eth1)).unwrap().dev, eth1);
+        assert_eq!(fib.lookup(None, A, Some(Slot::LO)).unwrap().dst.len, 16);
+        fib.flush_down(eth0);
+        assert_eq!(fib.lookup(None, A, None).unwrap().dev, eth1);
+    }
+
+    #[test]
+    fn the_table_local_comes_before_a_vrfs() {
+        let mut fib = Fib::default();
+        fib.split();
+        fib.append(route(1001, 32, Type::Local, Slot::WIRES[0]));
+        fib.append(route(LOCAL, 16, Type::Local, Slot::LO));
+        assert_eq!(fib.lookup(Some(1001), A, None).unwrap().dev, Slot::LO);
+        assert!(fib.is_local(1001, A));
+    }
+
+    #[test]
+    fn a_preferred_source_must_be_local() {
+        let mut fib = Fib::default();
+        let wanting = Route {
+            prefsrc: Some(A),
+            ..route(MAIN, 24, Type::Unicast, Slot::WIRES[0])
+        };
+        fib.append(wanting);
+        assert!(!fib.has(MAIN, wanting.dst));
+        fib.append(route(LOCAL, 32, Type::Local, Slot::WIRES[0]));
+        fib.append(wanting);
+        assert!(fib.has(MAIN, wanting.dst));
+    }
+}

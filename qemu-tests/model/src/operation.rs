@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done to a host, and how a person would type it.
+
+use crate::{Prefix, Scope};
+
+/// A place for a device. What its device is does not change; whether it is there, and its name, do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(usize);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Loopback,
+    /// A veth whose other end is the neighbour's: it hears and sends.
+    Wire,
+    /// It only owns addresses.
+    Dummy,
+    /// The master of an l3 domain, with the routing table of this number.
+    Vrf(u32),
+}
+
+/// Kind, name, and the name that it is renamed to and back from.
+const SLOTS: [(Kind, &str, &str); 9] = [
+    (Kind::Loopback, "lo", "lo"),
+    (Kind::Wire, "eth0", "wan0"),
+    (Kind::Wire, "eth1", "wan1"),
+    (Kind::Wire, "eth2", "wan2"),
+    (Kind::Dummy, "vip0", "owner0"),
+    (Kind::Dummy, "vip1", "owner1"),
+    (Kind::Dummy, "vip2", "owner2"),
+    (Kind::Vrf(1001), "red", "rouge"),
+    (Kind::Vrf(1002), "blue", "bleu"),
+];
+
+impl Slot {
+    /// The loopback device's.
+    pub const LO: Slot = Slot(0);
+    /// Those of the devices with a wire to the neighbour, eth0 first.
+    pub const WIRES: [Slot; 3] = [Slot(1), Slot(2), Slot(3)];
+
+    /// All.
+    pub fn all() -> impl Iterator<Item = Slot> {
+        (0..SLOTS.len()).map(Slot)
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        SLOTS[self.0].0
+    }
+
+    /// The routing table of the VRF.
+    pub(crate) fn vrf_table(self) -> Option<u32> {
+        match self.kind() {
+            Kind::Vrf(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The device's name, its own or the other.
+    pub(crate) fn name(self, renamed: bool) -> &'static str {
+        let (_, own, other) = SLOTS[self.0];
+        if renamed {
+            other
+        } else {
+            own
+        }
+    }
+}
+
+/// A directory of net/ipv4/conf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Directory {
+    /// `all`.
+    All,
+    /// `default`.
+    Default,
+    /// A device's.
+    Device(Slot),
+}
+
+/// A knob: ours first, then the kernel's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Knob {
+    /// `hidden`.
+    Hidden,
+    /// `arp_invisible`.
+    ArpInvisible,
+    /// `arp_ignore`.
+    ArpIgnore,
+    /// `arp_announce`.
+    ArpAnnounce,
+    /// `arp_filter`.
+    ArpFilter,
+    /// `rp_filter`.
+    RpFilter,
+    /// `promote_secondaries`.
+    PromoteSecondaries,
+}
+
+impl Knob {
+    /// All.
+    pub(crate) const ALL: [Knob; 7] = [
+        Knob::Hidden,
+        Knob::ArpInvisible,
+        Knob::ArpIgnore,
+        Knob::ArpAnnounce,
+        Knob::ArpFilter,
+        Knob::RpFilter,
+        Knob::PromoteSecondaries,
+    ];
+
+    /// Whether the module brings it.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Knob::Hidden | Knob::ArpInvisible)
+    }
+
+    /// The file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Knob::Hidden => "hidden",
+            Knob::ArpInvisible => "arp_invisible",
+            Knob::ArpIgnore => "arp_ignore",
+            Knob::ArpAnnounce => "arp_announce",
+            Knob::ArpFilter => "arp_filter",
+            Knob::RpFilter => "rp_filter",
+            Knob::PromoteSecondaries => "promote_secondaries",
+        }
+    }
+}
+
+/// A change of a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Writes a knob.
+    Write(Directory, Knob, i32),
+    /// Adds an address.
+    AddAddress(Slot, Prefix, Scope),
+    /// Removes an address.
+    RemoveAddress(Slot, Prefix),
+    /// Takes a device up.
+    Up(Slot),
+    /// Takes a device down.
+    Down(Slot),
+    /// Makes a device: a dummy or a VRF.
+    Create(Slot),
+    /// Deletes a device: a dummy or a VRF.
+    Delete(Slot),
+    /// Puts a device into a VRF.
+    Enslave(Slot, Slot),
+    /// Takes a device out of its VRF.
+    Release(Slot),
+    /// Gives a device its other name.
+    Rename(Slot),
+    /// Makes a device's MTU too small for IPv4.
+    Shrink(Slot),
+    /// Makes it large enough again.
+    Widen(Slot),
+    /// Adds a route by a device, in the table of the device's l3 domain.
+    AddRoute(Slot, Prefix, Scope),
+    /// Removes it.
+    RemoveRoute(Slot, Prefix),
+}
+
+/// How a person would do it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// The arguments of `ip`.
+    Ip(String),
+    /// A file below /proc/sys, and what is written into it.
+    Sysctl(String, i32),
+}
