@@ -319,18 +319,19 @@ impl Namespace {
         rcu: &'a rcu::Guard,
     ) -> Standing<Concealer<'a>> {
         let is_here = |owner: &NetDevice| owner.ifindex() == here.ifindex();
-        let of_domain = owners.filter(|owner| {
-            let dev = owner.device();
-            is_here(dev) || dev.l3_domain(rcu) == here.l3_domain(rcu)
-        });
+        let is_of_domain =
+            |owner: &NetDevice| is_here(owner) || owner.l3_domain(rcu) == here.l3_domain(rcu);
+        let of_domain = owners.filter(|owner| is_of_domain(owner.device()));
         let facts = of_domain.map(|owner| {
             let (dev, known) = (owner.device(), owner.owner().as_deref());
             (Concealer { dev, known }, flags_of(owner), is_here(dev))
         });
         match Standing::of(facts) {
+            // The rule for the table "local" comes before that of a VRF: the route may be another domain's.
             Standing::NotOurs => {
                 let routed = net.local_route(addr, here, rcu).into_iter();
-                Standing::of(routed.map(|dev| {
+                let of_domain = routed.filter(|owner| is_of_domain(owner));
+                Standing::of(of_domain.map(|dev| {
                     let (owner, flags) = self.concealer(dev, rcu);
                     (owner, flags, is_here(dev))
                 }))
