@@ -11,8 +11,11 @@ CASE ?=
 # `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
 UPDATE ?=
 QUICK ?=
+# `make soak`: the first seed, and how many operations.
+SEED ?= 1000
+STEPS ?= 10000
 
-export KERNEL KDIR CASE UPDATE QUICK
+export KERNEL KDIR CASE UPDATE QUICK SEED STEPS
 
 .PHONY: help
 help: ## this list
@@ -23,6 +26,8 @@ help: ## this list
 	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"
+	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
+	@echo "  STEPS=<number>    how many operations (soak only; default $(STEPS))"
 
 .PHONY: modules
 modules: ## build/<kernel release>/arp_hidden.ko
@@ -39,6 +44,10 @@ test: ## lint, unit tests, and every case on a booted stock kernel
 .PHONY: bench
 bench: ## instructions per event, against the kernel's own ways and the committed figures
 	@scripts/build bench
+
+.PHONY: soak
+soak: ## random operations against the reference model, as many as one likes
+	@scripts/build soak
 
 .PHONY: lint
 lint: ## rustfmt, clippy and shellcheck, warnings are errors

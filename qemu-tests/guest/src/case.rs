@@ -2,7 +2,7 @@
 
 //! Running cases: each in a laboratory of its own, with the module loaded, on a kernel that is well after it.
 
-use crate::{lab::Lab, machine, Line};
+use crate::{lab::Lab, machine, random, Line};
 use anyhow::{ensure, Context, Result};
 use protocol::{Ended, Outcome, Report};
 use std::{fmt, fs, path::Path, time::Instant};
@@ -14,6 +14,9 @@ pub(crate) struct Case {
     /// The story.
     pub(crate) run: fn(&mut Lab) -> Result<()>,
 }
+
+/// The story of a case.
+type Story = dyn Fn(&mut Lab) -> Result<()>;
 
 /// The cases of a file, by their functions' names.
 macro_rules! cases {
@@ -48,35 +51,54 @@ pub(crate) fn run(pattern: &str, line: &mut Line) -> Result<()> {
         .collect();
     line.report(&Report::Plan(cases.len()))?;
     for case in cases {
-        let start = Instant::now();
-        let mut lab = Lab::new();
-        let result = load()
-            .and_then(|()| (case.run)(&mut lab))
-            .and_then(|()| well());
-        let outcome = match result {
-            Ok(()) => Outcome::Passed,
-            Err(error) => match error.downcast_ref::<Skip>() {
-                Some(skip) => Outcome::Skipped {
-                    why: skip.to_string(),
-                },
-                None => {
-                    for frame in lab.frames() {
-                        line.report(&Report::Frame(frame))?;
-                    }
-                    Outcome::Failed {
-                        why: format!("{error:#}\n{}", lab.tell()),
-                    }
-                }
-            },
-        };
-        drop(lab);
-        line.report(&Report::Ended(Ended {
-            name: case.name.to_owned(),
-            outcome,
-            milliseconds: start.elapsed().as_millis() as u64,
-        }))?;
+        run_one(case.name, &case.run, line)?;
     }
     Ok(())
+}
+
+/// Runs the random comparisons of a seed and the following ones, as many as make `operations`.
+pub(crate) fn soak(seed: u64, operations: usize, line: &mut Line) -> Result<()> {
+    let seeds = seed..seed + operations.div_ceil(random::OPERATIONS) as u64;
+    line.report(&Report::Plan(seeds.clone().count()))?;
+    for seed in seeds {
+        let name = format!("random_seed_{seed}");
+        run_one(
+            &name,
+            &move |lab: &mut Lab| random::compare(lab, seed),
+            line,
+        )?;
+    }
+    Ok(())
+}
+
+fn run_one(name: &str, story: &Story, line: &mut Line) -> Result<()> {
+    let start = Instant::now();
+    let mut lab = Lab::new();
+    let result = load().and_then(|()| story(&mut lab)).and_then(|()| well());
+    let outcome = match result {
+        Ok(()) => Outcome::Passed,
+        Err(error) => match error.downcast_ref::<Skip>() {
+            Some(skip) => Outcome::Skipped {
+                why: skip.to_string(),
+            },
+            None => {
+                for frame in lab.frames() {
+                    line.report(&Report::Frame(frame))?;
+                }
+                Outcome::Failed {
+                    why: format!("{error:#}\n{}", lab.tell()),
+                }
+            }
+        },
+    };
+    let note = lab.note.take();
+    drop(lab);
+    line.report(&Report::Ended(Ended {
+        name: name.to_owned(),
+        outcome,
+        milliseconds: start.elapsed().as_millis() as u64,
+        note,
+    }))
 }
 
 /// Loads the module, if a case before has left it unloaded.

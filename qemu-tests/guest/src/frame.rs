@@ -85,7 +85,8 @@ impl Arp {
     }
 }
 
-struct Colons(Mac);
+/// A hardware address as it is written.
+pub(crate) struct Colons(pub(crate) Mac);
 
 impl fmt::Display for Colons {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

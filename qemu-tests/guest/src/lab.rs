@@ -26,6 +26,8 @@ pub(crate) struct Lab {
     typed: Transcript,
     hosts: Vec<Host>,
     wires: Vec<Rc<Wire>>,
+    /// What the case has to tell when it ends.
+    pub(crate) note: Option<String>,
 }
 
 impl Lab {
@@ -35,6 +37,7 @@ impl Lab {
             typed: Transcript::default(),
             hosts: Vec::new(),
             wires: Vec::new(),
+            note: None,
         }
     }
 
@@ -178,6 +181,11 @@ impl Host {
         let result = f();
         setns(&outside, CloneFlags::CLONE_NEWNET).context("cannot leave a namespace")?;
         Ok(result)
+    }
+
+    /// Notes a command that is carried out in another way than by a shell.
+    pub(crate) fn typed(&self, command: String) {
+        self.typed.borrow_mut().push(command);
     }
 
     /// Runs `ip` on the host; it must succeed.

@@ -2,6 +2,7 @@
 
 //! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders.
 
+mod batch;
 mod bench;
 mod case;
 mod cases;
@@ -9,6 +10,7 @@ mod frame;
 mod lab;
 mod machine;
 mod netlink;
+mod random;
 mod tap;
 mod wire;
 
@@ -51,6 +53,13 @@ fn obey() -> Result<()> {
             }
             Order::Bench { quick } => {
                 bench::run(quick, &mut line)?;
+                line.report(&Report::Done {
+                    status: 0,
+                    output: String::new(),
+                })?;
+            }
+            Order::Soak { seed, operations } => {
+                case::soak(seed, operations, &mut line)?;
                 line.report(&Report::Done {
                     status: 0,
                     output: String::new(),

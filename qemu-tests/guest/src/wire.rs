@@ -114,6 +114,45 @@ impl Wire {
         self.seen.borrow().clone()
     }
 
+    fn fence(&self) -> (Vec<u8>, Vec<u8>) {
+        let number = self.fences.replace(self.fences.get() + 1).to_be_bytes();
+        let fence = |to: Mac, from: Mac| [&to[..], &from, &FENCE, &number, &[0; 42]].concat();
+        (
+            fence(self.far_mac, self.near_mac),
+            fence(self.near_mac, self.far_mac),
+        )
+    }
+
+    /// Waits until frames pass in both directions: a device that comes up has its carrier at once, but its
+    /// peer takes notice some time later, and loses what it is to send until then.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let (there, back) = self.fence();
+            self.near.send(&there)?;
+            if !Self::comes(&self.far, &there) {
+                continue;
+            }
+            self.far.send(&back)?;
+            if Self::comes(&self.near, &back) {
+                return Ok(());
+            }
+        }
+        bail!("nothing passes {}", self.name)
+    }
+
+    /// Whether a frame comes soon. That the device went down is an error of the socket's, to be told once.
+    fn comes(tap: &Tap, frame: &[u8]) -> bool {
+        let soon = Instant::now() + Duration::from_millis(20);
+        loop {
+            match tap.next(soon) {
+                Ok(Some(passed)) if passed.received && passed.bytes == frame => return true,
+                Ok(None) => return false,
+                _ => {}
+            }
+        }
+    }
+
     fn record(&self, bytes: &[u8]) {
         self.seen.borrow_mut().push(Frame {
             wire: self.name.clone(),
@@ -133,10 +172,7 @@ impl Wire {
     /// A frame goes to the host and another back. Both ends handle their frames in order, so what the host did
     /// about earlier frames has come when the second is here: silence needs no waiting.
     pub(crate) fn heard(&self) -> Result<Vec<Vec<u8>>> {
-        let number = self.fences.replace(self.fences.get() + 1).to_be_bytes();
-        let fence = |to: Mac, from: Mac| [&to[..], &from, &FENCE, &number, &[0; 42]].concat();
-        let there = fence(self.far_mac, self.near_mac);
-        let back = fence(self.near_mac, self.far_mac);
+        let (there, back) = self.fence();
         let mut heard = Vec::new();
         let mut keep = |passed: Passed| {
             self.record(&passed.bytes);

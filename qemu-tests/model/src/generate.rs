@@ -56,6 +56,11 @@ const NEAR: [Ipv4Addr; 3] = [
 /// The source of a packet that is forwarded.
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
 
+/// Whether an address asks, or is asked for, only once.
+pub fn is_fresh(addr: Ipv4Addr) -> bool {
+    !ADDRESSES.contains(&addr) && !COVERED.contains(&addr)
+}
+
 /// Makes steps. It does them to a host of its own, so that they fit.
 pub struct Generator {
     rng: Rng,
@@ -319,7 +324,13 @@ mod tests {
                 stock.all = Default::default();
                 for probe in &step.probes {
                     let (kind, nothing) = match probe {
-                        Probe::Ask { .. } => (0, Seen::Answer(false)),
+                        Probe::Ask { .. } => (
+                            0,
+                            Seen::Answer {
+                                is_answered: false,
+                                is_learnt: false,
+                            },
+                        ),
                         Probe::Resolve { .. } => (1, Seen::Sender(None)),
                         Probe::Connect { .. } => (2, Seen::Source(None)),
                         Probe::Read(..) => (3, Seen::Value(None)),

@@ -443,7 +443,8 @@ impl Host {
         if slot == Slot::LO {
             self.insert_address(slot, Prefix::new(Ipv4Addr::LOCALHOST, 8), Scope::Host);
         }
-        for address in self.addresses(slot).to_vec() {
+        let addresses = self.addresses(slot).to_vec();
+        for address in addresses {
             self.add_routes(slot, address);
         }
         if self.ip(slot).is_some() {

@@ -20,7 +20,7 @@ mod operation;
 mod predict;
 mod shrink;
 
-pub use generate::{Generator, Step};
+pub use generate::{is_fresh, Generator, Step};
 pub use host::{Host, Outcome};
 pub use operation::{Command, Directory, Knob, Operation, Slot};
 pub use predict::{Cast, Probe, Seen};

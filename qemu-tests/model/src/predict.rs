@@ -4,6 +4,7 @@
 
 use crate::{
     fib::{Type, LOCAL},
+    generate::is_fresh,
     host::Address,
     Directory, Host, Knob, Scope, Slot,
 };
@@ -57,8 +58,14 @@ pub enum Probe {
 /// What a probe sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// Whether the request is answered, and with the answer the asker learnt.
-    Answer(bool),
+    /// What becomes of a request.
+    Answer {
+        /// It is answered.
+        is_answered: bool,
+        /// The asker is learnt: never without an answer (row 7). An asker that may be known is no evidence,
+        /// and counts as not learnt.
+        is_learnt: bool,
+    },
     /// The sender address by which the host asks for its neighbour; `None` if it does not ask.
     Sender(Option<Ipv4Addr>),
     /// The source address of the socket; `None` if it cannot be connected.
@@ -74,9 +81,13 @@ impl Host {
     /// What a probe must see; `None` if it cannot be made now, or its result is not determined.
     pub fn predict(&self, probe: &Probe) -> Option<Seen> {
         match *probe {
-            Probe::Ask { on, tip, sip, cast } => self
-                .is_up(on)
-                .then(|| Seen::Answer(self.answers(on, tip, sip, cast))),
+            Probe::Ask { on, tip, sip, cast } => self.is_up(on).then(|| {
+                let is_answered = self.answers(on, tip, sip, cast);
+                Seen::Answer {
+                    is_answered,
+                    is_learnt: is_answered && sip.is_some_and(is_fresh),
+                }
+            }),
             Probe::Resolve { out, target, from } => self
                 .is_up(out)
                 .then(|| Seen::Sender(self.asks_as(out, target, from))),

@@ -15,6 +15,13 @@ pub enum Order {
         /// Empty: all.
         pattern: String,
     },
+    /// Compare the host with the reference model. Answered as [`Order::Cases`], a case for each seed.
+    Soak {
+        /// The first seed; the next ones follow.
+        seed: u64,
+        /// How many operations there are to be in all.
+        operations: usize,
+    },
     /// Run a command line in the machine's shell. Answered by [`Report::Done`].
     Shell {
         /// The command line.
@@ -74,6 +81,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// How long it took.
     pub milliseconds: u64,
+    /// What else is worth telling of it.
+    pub note: Option<String>,
 }
 
 /// What came of a case.

@@ -16,6 +16,7 @@ mod vm;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use initramfs::Kernel;
+use protocol::Order;
 use std::{
     fs,
     path::PathBuf,
@@ -56,6 +57,17 @@ enum Action {
         /// Put the new figures into the folder.
         #[arg(long)]
         update: bool,
+    },
+    /// Compare a host with the reference model: as `test`, with as many random operations as one likes.
+    Soak {
+        #[command(flatten)]
+        given: Given,
+        /// The first seed.
+        #[arg(long)]
+        seed: u64,
+        /// The number of operations.
+        #[arg(long)]
+        steps: usize,
     },
 }
 
@@ -101,7 +113,13 @@ impl Lab {
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
-        Action::Test { given, case } => test::run(&Lab::new(&given)?, &case),
+        Action::Test { given, case } => {
+            test::run(&Lab::new(&given)?, &Order::Cases { pattern: case })
+        }
+        Action::Soak { given, seed, steps } => {
+            let operations = steps;
+            test::run(&Lab::new(&given)?, &Order::Soak { seed, operations })
+        }
         Action::Demo { given } => demo::run(&Lab::new(&given)?),
         Action::Bench {
             given,

@@ -14,8 +14,8 @@ use std::{
     time::Instant, //
 };
 
-/// Runs the cases whose names contain `pattern`.
-pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
+/// Runs the cases that an order asks for.
+pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
     println!("KTAP version 1");
@@ -31,7 +31,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
         count_instructions: false,
     })?;
     let mut tally = Tally::default();
-    let ended = cases(&mut vm, lab, pattern, &mut tally).and_then(|()| vm.finish());
+    let ended = cases(&mut vm, lab, order, &mut tally).and_then(|()| vm.finish());
     let complaints = match ended {
         Ok(lines) => lines,
         Err(error) => {
@@ -81,15 +81,13 @@ struct Tally {
     skipped: usize,
 }
 
-fn cases(vm: &mut Vm, lab: &Lab, pattern: &str, tally: &mut Tally) -> Result<()> {
+fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     vm.ready()?;
-    vm.order(&Order::Cases {
-        pattern: pattern.to_owned(),
-    })?;
+    vm.order(order)?;
     let mut frames = Vec::new();
     loop {
         match vm.report()? {
-            Report::Plan(0) => bail!("no case has '{pattern}' in its name"),
+            Report::Plan(0) => bail!("there is no such case"),
             Report::Plan(cases) => {
                 tally.planned = cases + 1;
                 println!("1..{}", tally.planned);
@@ -97,7 +95,7 @@ fn cases(vm: &mut Vm, lab: &Lab, pattern: &str, tally: &mut Tally) -> Result<()>
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
                 tally.number += 1;
-                tell(&case, tally, &frames, lab)?;
+                tell(&case, tally, &frames, lab, order)?;
                 frames.clear();
             }
             Report::Done { .. } => return Ok(()),
@@ -106,12 +104,16 @@ fn cases(vm: &mut Vm, lab: &Lab, pattern: &str, tally: &mut Tally) -> Result<()>
     }
 }
 
-fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<()> {
-    let (number, name, ms) = (tally.number, &case.name, case.milliseconds);
+fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab, order: &Order) -> Result<()> {
+    let (number, name) = (tally.number, &case.name);
+    let mut told = format!("{} ms", case.milliseconds);
+    if let Some(note) = &case.note {
+        told += &format!("; {note}");
+    }
     match &case.outcome {
         Outcome::Passed => {
             tally.passed += 1;
-            println!("ok {number} {name} # {ms} ms");
+            println!("ok {number} {name} # {told}");
         }
         Outcome::Skipped { why } => {
             tally.skipped += 1;
@@ -119,7 +121,7 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<
         }
         Outcome::Failed { why } => {
             tally.failed += 1;
-            println!("not ok {number} {name} # {ms} ms");
+            println!("not ok {number} {name} # {told}");
             for line in why.lines() {
                 println!("#   {line}");
             }
@@ -128,10 +130,13 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab) -> Result<
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }
-            println!(
-                "#   again: make test KERNEL={} CASE={name}",
-                lab.kernel.release
-            );
+            let release = &lab.kernel.release;
+            match (order, name.strip_prefix("random_seed_")) {
+                (Order::Soak { .. }, Some(seed)) => {
+                    println!("#   again: make soak KERNEL={release} SEED={seed} STEPS=1");
+                }
+                _ => println!("#   again: make test KERNEL={release} CASE={name}"),
+            }
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod hear;
 mod knobs;
 mod module;
 mod see;
+mod random;
 mod select;
 
 use crate::{
@@ -28,6 +29,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         module::CASES,
         gap::CASES,
         see::CASES,
+        random::CASES,
     ];
     files.into_iter().flatten()
 }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One `ip` that is kept running on a host: where thousands of commands are needed, a process for each would
+//! take most of the time.
+
+use crate::lab::Host;
+use anyhow::{ensure, Context, Result};
+use nix::{fcntl::OFlag, unistd::pipe2};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+/// A command that shows a line, and so says that what was before it has been done.
+const MARK: &str = "link show lo";
+/// How that line begins: lo is always the first device.
+const MARKED: &str = "1: lo:";
+
+/// The process.
+pub(crate) struct Batch {
+    host: Host,
+    ip: Child,
+    commands: ChildStdin,
+    output: BufReader<File>,
+}
+
+impl Batch {
+    /// Starts one.
+    pub(crate) fn new(host: &Host) -> Result<Self> {
+        let (output, stdout) = pipe2(OFlag::O_CLOEXEC)?;
+        let stderr = stdout.try_clone()?;
+        let mut ip = Command::new("ip")
+            .args(["-n", &host.to_string(), "-oneline", "-force", "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()?;
+        Ok(Self {
+            host: host.clone(),
+            commands: ip.stdin.take().context("no input")?,
+            ip,
+            output: BufReader::new(output.into()),
+        })
+    }
+
+    /// Has a command carried out: what it complains of, nothing if it succeeds.
+    pub(crate) fn run(&mut self, command: &str) -> Result<String> {
+        self.host.typed(format!("ip -n {} {command}", self.host));
+        writeln!(self.commands, "{command}\n{MARK}")?;
+        let mut complaints = String::new();
+        loop {
+            let mut line = String::new();
+            let len = self.output.read_line(&mut line)?;
+            ensure!(len != 0, "ip ended after '{command}': {complaints}");
+            if line.starts_with(MARKED) {
+                return Ok(complaints);
+            }
+            complaints += &line;
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        drop(self.ip.kill());
+        drop(self.ip.wait());
+    }
+}
