@@ -44,8 +44,9 @@ pub(crate) fn compare(lab: &mut Lab, seed: u64) -> Result<()> {
         let mut generator = Generator::new((seed << 16) | episode);
         let steps: Vec<Step> = (0..EPISODE).map(|_| generator.step()).collect();
         if let Some((len, difference)) = replay(lab, &steps, &mut tally)? {
+            let error = explain(lab, &steps[..len], &difference);
             lab.note = Some(tally.to_string());
-            return Err(explain(lab, &steps[..len], &difference));
+            return Err(error);
         }
     }
     lab.note = Some(tally.to_string());

@@ -65,6 +65,8 @@ pub fn is_fresh(addr: Ipv4Addr) -> bool {
 pub struct Generator {
     rng: Rng,
     host: Host,
+    /// What is done first, the last of it first.
+    prologue: Vec<Operation>,
     /// How many fresh addresses there were in 10.0.0.0/24, of neighbours that are asked for and that ask.
     fresh: [u8; 2],
     /// How many there were elsewhere.
@@ -74,24 +76,29 @@ pub struct Generator {
 impl Generator {
     /// The generator of a seed.
     pub fn new(seed: u64) -> Self {
-        Self {
+        let mut generator = Self {
             rng: Rng::with_seed(seed),
             host: Host::default(),
+            prologue: Vec::new(),
             fresh: [0; 2],
             far: 0,
-        }
+        };
+        generator.prologue = generator.prologue();
+        generator
     }
 
     /// The next step.
     pub fn step(&mut self) -> Step {
         let operation = loop {
-            let operation = self.operation();
+            let prologue = self.prologue.pop();
+            let operation = prologue.unwrap_or_else(|| self.operation());
             if self.host.can_try(&operation) {
                 break operation;
             }
         };
         self.host.apply(&operation);
-        let mut probes = vec![self.read(), self.read(), self.connect(), self.connect()];
+        let mut probes = vec![self.read(), self.read()];
+        probes.extend((0..3).map(|_| self.connect()));
         let wires: Vec<Slot> = Slot::WIRES
             .into_iter()
             .filter(|wire| self.host.is_up(*wire))
@@ -115,10 +122,35 @@ impl Generator {
         let slots: Vec<Slot> = Slot::all().filter(|slot| is_wanted(slot.kind())).collect();
         self.any(&slots)
     }
+
+    /// A device that is there.
+    fn device(&mut self) -> Slot {
+        let slots: Vec<Slot> = self.host.slots().collect();
+        self.any(&slots)
+    }
 }
 
 // Operations.
 impl Generator {
+    /// A choice of what gives the rest something to work with: flags in force, a VRF with a member, routes
+    /// whose sources are selected.
+    fn prologue(&mut self) -> Vec<Operation> {
+        let vrf = self.slot(is_vrf);
+        let (member, other) = (self.any(&Slot::WIRES), self.any(&Slot::WIRES));
+        let scope = self.any(&[Scope::Global, Scope::Link]);
+        let mut operations = vec![
+            Operation::AddRoute(member, ELSEWHERE[0], scope),
+            Operation::AddRoute(other, ELSEWHERE[1], Scope::Link),
+            Operation::Enslave(member, vrf),
+            Operation::Up(vrf),
+            Operation::Create(vrf),
+            Operation::Write(Directory::All, Knob::ArpInvisible, 1),
+            Operation::Write(Directory::All, Knob::Hidden, 1),
+        ];
+        operations.retain(|_| self.percent(75));
+        operations
+    }
+
     fn operation(&mut self) -> Operation {
         match self.rng.u32(..100) {
             0..34 => self.write(),
@@ -143,9 +175,9 @@ impl Generator {
 
     fn directory(&mut self) -> Directory {
         match self.rng.u32(..100) {
-            0..25 => Directory::All,
-            25..35 => Directory::Default,
-            _ => Directory::Device(self.slot(is_any)),
+            0..20 => Directory::All,
+            20..30 => Directory::Default,
+            _ => Directory::Device(self.device()),
         }
     }
 
@@ -168,9 +200,11 @@ impl Generator {
             Knob::Hidden => &[0, 0, 1, 1, 1, 2, 2, 2, 3, -1],
             Knob::ArpInvisible => &[0, 0, 1, 1, 1, 1, 2, -1],
             // The kernel's own decide little while they are 0, and hide what ours do while they are not.
-            Knob::ArpIgnore => &[0, 0, 0, 1, 2, 3, 8],
-            Knob::ArpAnnounce | Knob::RpFilter => &[0, 0, 1, 2],
-            _ => &[0, 1],
+            Knob::ArpIgnore => &[0, 0, 0, 0, 0, 1, 2, 3, 8],
+            Knob::RpFilter => &[0, 0, 0, 0, 1, 2],
+            Knob::ArpFilter => &[0, 0, 0, 1],
+            Knob::ArpAnnounce => &[0, 0, 0, 1, 2],
+            Knob::PromoteSecondaries => &[0, 1],
         };
         Operation::Write(directory, knob, self.any(values))
     }
@@ -185,7 +219,7 @@ impl Generator {
             1 => Scope::Host,
             _ => Scope::Global,
         };
-        Operation::AddAddress(self.slot(is_any), prefix, scope)
+        Operation::AddAddress(self.device(), prefix, scope)
     }
 
     fn remove_address(&mut self) -> Operation {
@@ -248,7 +282,14 @@ impl Generator {
             50..65 => Cast::Multicast,
             _ => Cast::Unicast,
         };
-        let (on, tip) = (self.any(wires), self.address());
+        let on = self.any(wires);
+        if self.percent(5) {
+            // Gratuitous; of an address that a device has, the kernel takes none.
+            let tip = self.any(&COVERED);
+            let sip = Some(tip);
+            return Probe::Ask { on, tip, sip, cast };
+        }
+        let tip = self.address();
         Probe::Ask { on, tip, sip, cast }
     }
 
@@ -264,11 +305,11 @@ impl Generator {
 
     fn connect(&mut self) -> Probe {
         let to = match self.rng.u32(..100) {
-            0..40 => {
+            0..60 => {
                 let [_, subnet, ..] = self.any(&ELSEWHERE).addr.octets();
                 Ipv4Addr::new(10, subnet, 0, 1)
             }
-            40..65 => self.address(),
+            60..75 => self.address(),
             _ => self.any(&NEAR),
         };
         let out = match self.rng.u32(..100) {
@@ -347,7 +388,7 @@ mod tests {
         println!("{made:?} {decided:?} {otherwise:?}");
         let [asks, resolves, connects, reads] = made;
         assert!(asks > 8000 && resolves > 4000 && connects > 3500 && reads > 3500);
-        assert!(decided[0] * 10 > asks && otherwise[0] * 3 > asks);
+        assert!(decided[0] * 10 > asks && otherwise[0] * 4 > asks);
         assert!(decided[1] * 10 > resolves && otherwise[1] * 2 > resolves);
         assert!(decided[2] * 50 > connects && otherwise[2] * 3 > connects);
     }
