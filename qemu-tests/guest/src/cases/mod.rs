@@ -7,8 +7,8 @@ mod gap;
 mod hear;
 mod knobs;
 mod module;
-mod see;
 mod random;
+mod see;
 mod select;
 
 use crate::{
