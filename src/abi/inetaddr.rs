@@ -12,7 +12,7 @@ use super::{
     rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //
 };
-use core::{marker::PhantomData, net::Ipv4Addr, ptr::NonNull};
+use core::{marker::PhantomData, mem, net::Ipv4Addr, ptr::NonNull};
 use kernel::{
     error::to_result,
     ffi::{c_int, c_ulong, c_void},
@@ -124,7 +124,9 @@ impl<O: Send + Sync + 'static> Index<O> {
 
     /// Forgets all addresses. Nothing to do if it is not active.
     pub(crate) fn deactivate(&self, rtnl: &mut Rtnl) {
-        *self.active.get_mut(rtnl) = false;
+        if !mem::take(self.active.get_mut(rtnl)) {
+            return;
+        }
         *self.spare.get_mut(rtnl) = None;
         self.addresses.clear(rtnl);
     }
