@@ -17,7 +17,13 @@ step() {
 	local text=$1 log=${LOG:-$CACHE/step.log} start=$SECONDS
 	shift
 	printf '%s ... ' "$text" >&2
-	if "$@" >"$log" 2>&1 </dev/null; then
+	# Not as a condition: in one, a function would go on after a command of its own that failed.
+	local status
+	set +e
+	(set -e; "$@") >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	if [ $status = 0 ]; then
 		printf 'done in %d s\n' $((SECONDS - start)) >&2
 	else
 		printf 'FAILED after %d s\n' $((SECONDS - start)) >&2
