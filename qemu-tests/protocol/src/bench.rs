@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A figure: the median of several samples.
+/// A figure, of several samples.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// How large the host is.
@@ -15,10 +15,11 @@ pub struct Figure {
     pub setup: Setup,
     /// 0 for the first time that the set-up was measured on that host, 1 for the second.
     pub round: u32,
-    /// The median, in the unit of the event.
+    /// What it comes to, in the unit of the event: the first decile of instructions, the shortest time, the
+    /// median of memory.
     pub value: u64,
-    /// The first and the last decile of the samples.
-    pub spread: (u64, u64),
+    /// The median.
+    pub median: u64,
 }
 
 /// How large a host is.
