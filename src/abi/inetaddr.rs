@@ -157,14 +157,29 @@ impl<O: Send + Sync + 'static> Index<O> {
                 owner,
             };
             self.addresses.insert(vacant, key, entry, rtnl);
+            wait_for_packets();
         }
     }
 
     fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
+        if !*self.active.get(rtnl) {
+            return;
+        }
         let ifa_ptr = NonNull::from(ifa).cast();
+        wait_for_packets();
         self.addresses
             .remove(ifa.local().to_bits(), |known| known.ifa == ifa_ptr, rtnl);
     }
+}
+
+/// Waits until the packets that are being handled have been. Sleeps.
+///
+/// A request is looked at before `arp_process` looks for its route, and a sender address was found to be local
+/// before the packet with it is looked at, each under one hold of RCU. So the index must know an address a grace
+/// period before the FIB does, and a grace period longer.
+fn wait_for_packets() {
+    // SAFETY: No requirements but a context that may sleep.
+    unsafe { kernel::bindings::synchronize_rcu_expedited() };
 }
 
 /// State of a namespace that has an [`Index`].
@@ -189,7 +204,7 @@ pub(crate) trait HasIndex: PerNet {
 ///
 /// The kernel answers ARP for an address, and takes it for a sender address of its own, while the FIB has a
 /// local route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
-/// So the index never lags the FIB:
+/// So the index never lags the FIB, not even for a packet between two looks (see [`wait_for_packets`]):
 ///
 /// - An address enters the index before the route is made: [`Self::up`] has the highest priority. So does
 ///   the prefix of one on a loopback device.
