@@ -13,7 +13,7 @@ use crate::{
         fib::LocalRoutes,
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
-        netdevice::{self, InIfaddr, NetDevice, Notify},
+        netdevice::{self, InIfaddr, NetDevice, Notify, LOOPBACK_IFINDEX},
         netfilter::Hook,
         proc_net,
         rcu_hash::{RcuHash, Vacant},
@@ -326,10 +326,13 @@ impl Namespace {
             let (dev, known) = (owner.device(), owner.owner().as_deref());
             (Concealer { dev, known }, flags_of(owner), is_here(dev))
         });
+        let moving = self.routes.is_moving(addr);
         match Standing::of(facts) {
             // The rule for the table "local" comes before that of a VRF: the route may be another domain's.
             Standing::NotOurs => {
-                let routed = net.local_route(addr, here, rcu).into_iter();
+                let routed = net.local_route(addr, here, rcu);
+                let lo = || net.device(LOOPBACK_IFINDEX, rcu).filter(|_| moving);
+                let routed = routed.or_else(lo).into_iter();
                 let of_domain = routed.filter(|owner| is_of_domain(owner));
                 Standing::of(of_domain.map(|dev| {
                     let (owner, flags) = self.concealer(dev, rcu);

@@ -17,7 +17,11 @@ use core::{
     marker::PhantomData,
     net::Ipv4Addr,
     ptr,
-    sync::atomic::{AtomicBool, Ordering::Relaxed}, //
+    sync::atomic::{
+        AtomicBool,
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release}, //
+    },
 };
 use kernel::{
     container_of,
@@ -25,6 +29,13 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+
+const NOTHING: u64 = 0;
+
+/// A prefix as one number that is not [`NOTHING`].
+fn packed(of: Ipv4Addr, len: u8) -> u64 {
+    1 << 40 | u64::from(len) << 32 | u64::from(of.to_bits())
+}
 
 /// Whether a namespace may have local routes to addresses that are not configured, while it wants to know.
 ///
@@ -41,6 +52,8 @@ pub(crate) struct LocalRoutes<T: HasIndex> {
     #[pin]
     block: Opaque<bindings::notifier_block>,
     beyond_addresses: AtomicBool,
+    /// The prefix that lo is getting or losing at this moment, by [`packed`]. Written under the RTNL.
+    moving: AtomicU64,
     watched: RtnlCell<bool>,
     _state: PhantomData<fn() -> T>,
 }
@@ -65,6 +78,7 @@ impl<T: HasIndex> LocalRoutes<T> {
                 unsafe { block.write(init) };
             }),
             beyond_addresses: AtomicBool::new(false),
+            moving: AtomicU64::new(NOTHING),
             watched: RtnlCell::new(false),
             _state: PhantomData,
         })
@@ -107,11 +121,29 @@ impl<T: HasIndex> LocalRoutes<T> {
         self.beyond_addresses.load(Relaxed) || addr.is_loopback()
     }
 
-    /// An address is about to be configured. Its prefix counts from before it has a route.
-    pub(super) fn address(&self, ifa: &InIfaddr) {
+    /// An address is about to come or to go. If its prefix makes a local route, that counts from a grace period
+    /// before it comes, and until [`Self::moved`], a grace period after it has gone.
+    pub(super) fn moves(&self, ifa: &InIfaddr) {
         if ifa.device().is_loopback() && ifa.prefix_len() < 32 {
             self.prefix(ifa.local(), u32::from(ifa.prefix_len()));
+            self.moving
+                .store(packed(ifa.local(), ifa.prefix_len()), Release);
         }
+    }
+
+    /// It has come or gone.
+    pub(super) fn moved(&self) {
+        // Release: who does not find it moving any more finds the routes as they are now.
+        self.moving.store(NOTHING, Release);
+    }
+
+    /// Whether `addr` is of a prefix that lo is getting or losing. To be asked before the routes are: what has no
+    /// route yet may have one when the packet comes to it, and what has none any more may have had one.
+    pub(crate) fn is_moving(&self, addr: Ipv4Addr) -> bool {
+        let moving = self.moving.load(Acquire);
+        let (of, len) = (moving as u32, moving >> 32 & 0xff);
+        let differs = (of ^ addr.to_bits()).checked_shr(u32::BITS - len as u32);
+        moving != NOTHING && differs.unwrap_or(0) == 0
     }
 
     fn prefix(&self, of: Ipv4Addr, len: u32) {

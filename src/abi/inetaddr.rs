@@ -139,6 +139,18 @@ impl<O: Send + Sync + 'static> Index<O> {
         Ok(())
     }
 
+    /// Waits, if it is active, until the packets that are being handled have been. Sleeps.
+    ///
+    /// A request is looked at before `arp_process` looks for its route, and a sender address was found to be
+    /// local before the packet with it is looked at, each under one hold of RCU. So what is known of an address
+    /// must be known a grace period before the FIB knows it, and a grace period longer.
+    fn wait_for_packets(&self, rtnl: &Rtnl) {
+        if *self.active.get(rtnl) {
+            // SAFETY: No requirements but a context that may sleep.
+            unsafe { kernel::bindings::synchronize_rcu_expedited() };
+        }
+    }
+
     fn add(&self, ifa: &InIfaddr, owner: O, rtnl: &mut Rtnl) {
         let ifa_ptr = NonNull::from(ifa).cast();
         let key = ifa.local().to_bits();
@@ -157,29 +169,14 @@ impl<O: Send + Sync + 'static> Index<O> {
                 owner,
             };
             self.addresses.insert(vacant, key, entry, rtnl);
-            wait_for_packets();
         }
     }
 
     fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
-        if !*self.active.get(rtnl) {
-            return;
-        }
         let ifa_ptr = NonNull::from(ifa).cast();
-        wait_for_packets();
         self.addresses
             .remove(ifa.local().to_bits(), |known| known.ifa == ifa_ptr, rtnl);
     }
-}
-
-/// Waits until the packets that are being handled have been. Sleeps.
-///
-/// A request is looked at before `arp_process` looks for its route, and a sender address was found to be local
-/// before the packet with it is looked at, each under one hold of RCU. So the index must know an address a grace
-/// period before the FIB does, and a grace period longer.
-fn wait_for_packets() {
-    // SAFETY: No requirements but a context that may sleep.
-    unsafe { kernel::bindings::synchronize_rcu_expedited() };
 }
 
 /// State of a namespace that has an [`Index`].
@@ -204,7 +201,7 @@ pub(crate) trait HasIndex: PerNet {
 ///
 /// The kernel answers ARP for an address, and takes it for a sender address of its own, while the FIB has a
 /// local route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
-/// So the index never lags the FIB, not even for a packet between two looks (see [`wait_for_packets`]):
+/// So the index never lags the FIB, not even for a packet between two looks (see [`Index::wait_for_packets`]):
 ///
 /// - An address enters the index before the route is made: [`Self::up`] has the highest priority. So does
 ///   the prefix of one on a loopback device.
@@ -219,9 +216,9 @@ pub(crate) struct Notifiers<T: HasIndex> {
     #[pin]
     validator: Opaque<bindings::notifier_block>,
     #[pin]
-    up: Opaque<bindings::notifier_block>,
+    before: Opaque<bindings::notifier_block>,
     #[pin]
-    down: Opaque<bindings::notifier_block>,
+    after: Opaque<bindings::notifier_block>,
     _state: PhantomData<fn() -> T>,
 }
 
@@ -250,8 +247,8 @@ impl<T: HasIndex> Notifiers<T> {
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             validator <- block(Self::validator, 0),
-            up <- block(Self::up, c_int::MAX),
-            down <- block(Self::down, c_int::MIN),
+            before <- block(Self::before, c_int::MAX),
+            after <- block(Self::after, c_int::MIN),
             _state: PhantomData,
         }? Error)
         .pin_chain(|this| {
@@ -261,8 +258,8 @@ impl<T: HasIndex> Notifiers<T> {
                 to_result(bindings::register_inetaddr_validator_notifier(
                     this.validator.get(),
                 ))?;
-                to_result(bindings::register_inetaddr_notifier(this.up.get()))?;
-                to_result(bindings::register_inetaddr_notifier(this.down.get()))
+                to_result(bindings::register_inetaddr_notifier(this.before.get()))?;
+                to_result(bindings::register_inetaddr_notifier(this.after.get()))
             }
         })
     }
@@ -289,23 +286,24 @@ impl<T: HasIndex> Notifiers<T> {
     /// # Safety
     ///
     /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
-    unsafe extern "C" fn up(
+    unsafe extern "C" fn before(
         _: *mut bindings::notifier_block,
         event: c_ulong,
         ifa: *mut c_void,
     ) -> c_int {
+        // SAFETY: The chain gives a live address and is called under the RTNL.
+        let (ifa, mut rtnl) = unsafe {
+            (
+                InIfaddr::from_raw(ifa.cast_const().cast()),
+                Rtnl::assume_held(),
+            )
+        };
+        let dev = ifa.device();
+        let state = T::of(dev.net());
+        state.routes().moves(ifa);
         if event as u32 == bindings::netdev_cmd_NETDEV_UP {
-            // SAFETY: The chain gives a live address and is called under the RTNL.
-            let (ifa, mut rtnl) = unsafe {
-                (
-                    InIfaddr::from_raw(ifa.cast_const().cast()),
-                    Rtnl::assume_held(),
-                )
-            };
-            let dev = ifa.device();
-            let state = T::of(dev.net());
-            state.routes().address(ifa);
             state.index().add(ifa, state.owner(dev), &mut rtnl);
+            state.index().wait_for_packets(&rtnl);
             state.added(ifa, &mut rtnl);
         }
         bindings::NOTIFY_DONE as c_int
@@ -314,21 +312,24 @@ impl<T: HasIndex> Notifiers<T> {
     /// # Safety
     ///
     /// Called by the inetaddr chain only: under the RTNL, with an `in_ifaddr`.
-    unsafe extern "C" fn down(
+    unsafe extern "C" fn after(
         _: *mut bindings::notifier_block,
         event: c_ulong,
         ifa: *mut c_void,
     ) -> c_int {
+        // SAFETY: The chain gives a live address and is called under the RTNL.
+        let (ifa, mut rtnl) = unsafe {
+            (
+                InIfaddr::from_raw(ifa.cast_const().cast()),
+                Rtnl::assume_held(),
+            )
+        };
+        let state = T::of(ifa.device().net());
         if event as u32 == bindings::netdev_cmd_NETDEV_DOWN {
-            // SAFETY: The chain gives a live address and is called under the RTNL.
-            let (ifa, mut rtnl) = unsafe {
-                (
-                    InIfaddr::from_raw(ifa.cast_const().cast()),
-                    Rtnl::assume_held(),
-                )
-            };
-            T::of(ifa.device().net()).index().remove(ifa, &mut rtnl);
+            state.index().wait_for_packets(&rtnl);
+            state.index().remove(ifa, &mut rtnl);
         }
+        state.routes().moved();
         bindings::NOTIFY_DONE as c_int
     }
 }
@@ -338,8 +339,8 @@ impl<T: HasIndex> PinnedDrop for Notifiers<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Registered by `register`.
         unsafe {
-            bindings::unregister_inetaddr_notifier(self.down.get());
-            bindings::unregister_inetaddr_notifier(self.up.get());
+            bindings::unregister_inetaddr_notifier(self.after.get());
+            bindings::unregister_inetaddr_notifier(self.before.get());
             bindings::unregister_inetaddr_validator_notifier(self.validator.get());
         }
     }

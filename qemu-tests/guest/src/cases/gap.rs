@@ -168,7 +168,8 @@ fn torn_down(lab: &mut Lab, times: u32) -> Result<()> {
         neighbour.ip("link set gone up master br0")?;
         let way = Way::ALL[round as usize % 3];
         gone.conceal("lo", way)?;
-        gone.ip("addr add 10.0.0.101/32 dev lo")?;
+        // Its prefix makes lo own all of .96 to .111.
+        gone.ip("addr add 10.0.0.101/28 dev lo")?;
         // Every second time with traffic of its own.
         if round % 2 == 0 {
             gone.ip("addr add 10.0.0.50/24 dev eth0")?;
