@@ -650,6 +650,17 @@ impl Notify for Devices {
                 namespace.remove(net, dev, rtnl);
                 Ok(())
             }
+            // A loopback device owns more than its addresses, by routes that go and come with it.
+            netdevice::Event::Turning if dev.is_loopback() => {
+                namespace.routes.all_move();
+                namespace.index.wait_for_packets(rtnl);
+                Ok(())
+            }
+            netdevice::Event::Turned if dev.is_loopback() => {
+                namespace.routes.moved();
+                Ok(())
+            }
+            netdevice::Event::Turning | netdevice::Event::Turned => Ok(()),
         }
     }
 }

@@ -131,8 +131,15 @@ impl<T: HasIndex> LocalRoutes<T> {
         }
     }
 
-    /// It has come or gone.
-    pub(super) fn moved(&self) {
+    /// A loopback device is about to be set up or down. The local routes of its prefixes come or go then, each on
+    /// its own, without any address coming or going: until [`Self::moved`], that may be any prefix. To be called a
+    /// grace period before.
+    pub(crate) fn all_move(&self) {
+        self.moving.store(packed(Ipv4Addr::UNSPECIFIED, 0), Release);
+    }
+
+    /// It has come or gone, or is up or down.
+    pub(crate) fn moved(&self) {
         // Release: who does not find it moving any more finds the routes as they are now.
         self.moving.store(NOTHING, Release);
     }

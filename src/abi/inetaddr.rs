@@ -144,7 +144,7 @@ impl<O: Send + Sync + 'static> Index<O> {
     /// A request is looked at before `arp_process` looks for its route, and a sender address was found to be
     /// local before the packet with it is looked at, each under one hold of RCU. So what is known of an address
     /// must be known a grace period before the FIB knows it, and a grace period longer.
-    fn wait_for_packets(&self, rtnl: &Rtnl) {
+    pub(crate) fn wait_for_packets(&self, rtnl: &Rtnl) {
         if *self.active.get(rtnl) {
             // SAFETY: No requirements but a context that may sleep.
             unsafe { kernel::bindings::synchronize_rcu_expedited() };

@@ -282,6 +282,10 @@ pub(crate) enum Event {
     ChangeName,
     /// It has another MTU, which may have destroyed or made its IPv4 state (NETDEV_CHANGEMTU).
     ChangeMtu,
+    /// It is about to be set up or down, and its routes with it (NETDEV_PRE_UP, NETDEV_GOING_DOWN).
+    Turning,
+    /// It is, and so are its routes (NETDEV_UP, NETDEV_DOWN).
+    Turned,
 }
 
 /// A user of the notifier.
@@ -338,6 +342,10 @@ impl<T: Notify> Notifier<T> {
             bindings::netdev_cmd_NETDEV_UNREGISTER => Event::Unregister,
             bindings::netdev_cmd_NETDEV_CHANGENAME => Event::ChangeName,
             bindings::netdev_cmd_NETDEV_CHANGEMTU => Event::ChangeMtu,
+            bindings::netdev_cmd_NETDEV_PRE_UP | bindings::netdev_cmd_NETDEV_GOING_DOWN => {
+                Event::Turning
+            }
+            bindings::netdev_cmd_NETDEV_UP | bindings::netdev_cmd_NETDEV_DOWN => Event::Turned,
             _ => return bindings::NOTIFY_DONE as c_int,
         };
         // SAFETY: The chain gives a live device, which is registered during these events.
