@@ -14,6 +14,7 @@ use nix::{
     },
 };
 use std::{
+    cell::RefCell,
     mem::size_of,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     time::{Duration, Instant},
@@ -28,7 +29,11 @@ pub(crate) struct Passed {
 }
 
 /// The socket. It stays with its device, wherever the process goes.
-pub(crate) struct Tap(OwnedFd);
+pub(crate) struct Tap {
+    socket: OwnedFd,
+    /// Room for any frame.
+    buffer: RefCell<Box<[u8]>>,
+}
 
 impl Tap {
     /// Opens one on a device of the current namespace.
@@ -65,34 +70,36 @@ impl Tap {
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(len)) }
             .context("no link address")?;
         bind(tap.as_raw_fd(), &address)?;
-        Ok(Self(tap))
+        Ok(Self {
+            socket: tap,
+            buffer: RefCell::new(vec![0; 1 << 16].into()),
+        })
     }
 
     /// Sends a frame.
     pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
-        send(self.0.as_raw_fd(), frame, MsgFlags::empty()).context("cannot send a frame")?;
+        send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("cannot send a frame")?;
         Ok(())
     }
 
     /// The next frame that passed; `None` if none did until `deadline`.
     pub(crate) fn next(&self, deadline: Instant) -> Result<Option<Passed>> {
-        let mut bytes = vec![0; 1 << 16];
+        let mut buffer = self.buffer.borrow_mut();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             // Rounded up: what has not quite come is not to be missed by a poll of no length.
             let timeout = PollTimeout::try_from(left + Duration::from_micros(999))
                 .unwrap_or(PollTimeout::MAX);
             if poll(&mut ready, timeout)? == 0 {
                 return Ok(None);
             }
-            match recvfrom::<LinkAddr>(self.0.as_raw_fd(), &mut bytes) {
+            match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer) {
                 Ok((len, from)) => {
-                    bytes.truncate(len);
                     let outgoing = from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING);
                     return Ok(Some(Passed {
                         received: !outgoing,
-                        bytes,
+                        bytes: buffer[..len].to_vec(),
                     }));
                 }
                 // The device was down for a while; it is told once.
