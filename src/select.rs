@@ -85,7 +85,7 @@ impl SelectAddr for Select {
     #[inline]
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
         let selected = inet_select_addr(dev, dst, scope);
-        if is_visible(selected, dev) || !hides(dev) {
+        if stands(selected, dev) {
             selected
         } else {
             select_anew(selected, dev, dst, scope)
@@ -93,18 +93,12 @@ impl SelectAddr for Select {
     }
 }
 
-/// Whether `selected` is known, and no hidden device's, as it mostly is.
+/// Whether no device of the namespace is hidden, or `selected` is known and no hidden device's, as it mostly is.
 #[inline]
-fn is_visible(selected: Ipv4Addr, dev: &NetDevice) -> bool {
+fn stands(selected: Ipv4Addr, dev: &NetDevice) -> bool {
     let rcu = SchedGuard::new();
-    Namespace::of_rcu(dev.net(), &rcu).is_visible(selected, &rcu)
-}
-
-/// Whether any device of the namespace is hidden.
-#[inline(never)]
-fn hides(dev: &NetDevice) -> bool {
-    let rcu = SchedGuard::new();
-    Namespace::of_rcu(dev.net(), &rcu).hides()
+    let namespace = Namespace::of_rcu(dev.net(), &rcu);
+    !namespace.hides() || namespace.is_visible(selected, &rcu)
 }
 
 /// What is to be selected in place of `selected`, if anything.
