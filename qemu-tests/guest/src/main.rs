@@ -6,7 +6,6 @@ mod batch;
 mod bench;
 mod case;
 mod cases;
-mod frame;
 mod lab;
 mod machine;
 mod netlink;
@@ -15,7 +14,7 @@ mod tap;
 mod wire;
 
 use anyhow::{Context, Result};
-use protocol::{Order, Report};
+use protocol::{frame, Order, Report};
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},

@@ -3,6 +3,7 @@
 //! What the runner and PID 1 of a virtual machine say to each other: one JSON value a line, over a serial port.
 
 pub mod bench;
+pub mod frame;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,43 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ARP on Ethernet: what a case sends, and what it reads off the wire.
+//! Frames: the ARP that a case sends, what it reads off the wire, and how that is told.
 
 use etherparse::{
-    ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, NetHeaders,
-    PacketHeaders,
+    ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, NetHeaders, NetSlice,
+    PacketHeaders, SlicedPacket, TransportSlice,
 };
 use std::{fmt, net::Ipv4Addr};
 
 /// A hardware address.
-pub(crate) type Mac = [u8; 6];
+pub type Mac = [u8; 6];
 
 /// Everyone.
-pub(crate) const BROADCAST: Mac = [0xff; 6];
+pub const BROADCAST: Mac = [0xff; 6];
 /// A group that a device without a filter of its own receives: 224.0.0.1's.
-pub(crate) const MULTICAST: Mac = [0x01, 0x00, 0x5e, 0, 0, 1];
+pub const MULTICAST: Mac = [0x01, 0x00, 0x5e, 0, 0, 1];
 
 /// An ARP packet and the frame that carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Arp {
+pub struct Arp {
     /// The frame's sender.
-    pub(crate) from: Mac,
+    pub from: Mac,
     /// The frame's receiver.
-    pub(crate) to: Mac,
+    pub to: Mac,
     /// 1 request, 2 reply.
-    pub(crate) op: u16,
+    pub op: u16,
     /// Sender hardware address.
-    pub(crate) sha: Mac,
+    pub sha: Mac,
     /// Sender protocol address.
-    pub(crate) sip: Ipv4Addr,
+    pub sip: Ipv4Addr,
     /// Target hardware address.
-    pub(crate) tha: Mac,
+    pub tha: Mac,
     /// Target protocol address.
-    pub(crate) tip: Ipv4Addr,
+    pub tip: Ipv4Addr,
 }
 
 impl Arp {
     /// Reads a frame; `None` if it is no ARP for IPv4 on Ethernet.
-    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+    pub fn read(frame: &[u8]) -> Option<Self> {
         let (ethernet, rest) = Ethernet2Header::from_slice(frame).ok()?;
         if ethernet.ether_type != EtherType::ARP {
             return None;
@@ -55,7 +55,7 @@ impl Arp {
     }
 
     /// The frame.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut frame = Ethernet2Header {
             source: self.from,
             destination: self.to,
@@ -75,18 +75,18 @@ impl Arp {
     }
 
     /// Whether it is a request.
-    pub(crate) fn is_request(&self) -> bool {
+    pub fn is_request(&self) -> bool {
         self.op == ArpOperation::REQUEST.0
     }
 
     /// Whether it is a reply.
-    pub(crate) fn is_reply(&self) -> bool {
+    pub fn is_reply(&self) -> bool {
         self.op == ArpOperation::REPLY.0
     }
 }
 
 /// A hardware address as it is written.
-pub(crate) struct Colons(pub(crate) Mac);
+pub struct Colons(pub Mac);
 
 impl fmt::Display for Colons {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +110,7 @@ impl fmt::Display for Arp {
 }
 
 /// The source address of a frame that carries IPv4.
-pub(crate) fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
+pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
     match PacketHeaders::from_ethernet_slice(frame).ok()?.net? {
         NetHeaders::Ipv4(header, _) => Some(header.source.into()),
         _ => None,
@@ -118,18 +118,39 @@ pub(crate) fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
 }
 
 /// A frame in a line.
-pub(crate) fn describe(frame: &[u8]) -> String {
-    match Arp::read(frame) {
-        Some(arp) => arp.to_string(),
-        None if ipv4_source(frame).is_some() => {
-            let ip = |at: usize| {
-                Ipv4Addr::from([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
-            };
-            format!("IPv4 {} > {}, protocol {}", ip(26), ip(30), frame[23])
+pub fn describe(frame: &[u8]) -> String {
+    if let Some(arp) = Arp::read(frame) {
+        return arp.to_string();
+    }
+    let packet = SlicedPacket::from_ethernet(frame).ok();
+    let Some(SlicedPacket {
+        net: Some(NetSlice::Ipv4(ip)),
+        transport,
+        ..
+    }) = packet
+    else {
+        let kind = frame.get(12..14).unwrap_or_default();
+        return format!("{} bytes of type {kind:02x?}", frame.len());
+    };
+    let (from, to) = (ip.header().source_addr(), ip.header().destination_addr());
+    match transport {
+        Some(TransportSlice::Tcp(tcp)) => {
+            let flags = [
+                (tcp.syn(), " SYN"),
+                (tcp.fin(), " FIN"),
+                (tcp.rst(), " RST"),
+            ];
+            let flags: String = flags
+                .iter()
+                .filter(|flag| flag.0)
+                .map(|flag| flag.1)
+                .collect();
+            let (port, service) = (tcp.source_port(), tcp.destination_port());
+            format!(
+                "TCP {from}:{port} > {to}:{service}{flags}, {} bytes",
+                tcp.payload().len()
+            )
         }
-        None => {
-            let kind = frame.get(12..14).unwrap_or_default();
-            format!("{} bytes of type {kind:02x?}", frame.len())
-        }
+        _ => format!("IPv4 {from} > {to}, protocol {}", ip.header().protocol().0),
     }
 }
