@@ -8,6 +8,8 @@ KERNEL ?=
 KDIR ?=
 # Which cases `make test` runs: a pattern, matched anywhere in a case's name.
 CASE ?=
+# Which cluster `make demo` shows: a pattern, as CASE.
+CLUSTER ?=
 # `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
 UPDATE ?=
 QUICK ?=
@@ -15,7 +17,7 @@ QUICK ?=
 SEED ?= 1000
 STEPS ?= 10000
 
-export KERNEL KDIR CASE UPDATE QUICK SEED STEPS
+export KERNEL KDIR CASE CLUSTER UPDATE QUICK SEED STEPS
 
 .PHONY: help
 help: ## this list
@@ -24,6 +26,7 @@ help: ## this list
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
+	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"
 	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
@@ -34,11 +37,11 @@ modules: ## build/<kernel release>/arp_hidden.ko
 	@scripts/build modules
 
 .PHONY: demo
-demo: ## an LVS/DR cluster of virtual machines, without the module and with it
+demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 	@scripts/build demo
 
 .PHONY: test
-test: ## lint, unit tests, and every case on a booted stock kernel
+test: ## lint, unit tests, every case on a booted stock kernel, every cluster's recipe
 	@scripts/build test
 
 .PHONY: bench

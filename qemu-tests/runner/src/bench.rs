@@ -83,6 +83,7 @@ fn measure(lab: &Lab, quick: bool) -> Result<Figures> {
         memory: 1024,
         devices: Vec::new(),
         count_instructions: true,
+        can_be_put_back: false,
     })?;
     vm.ready()?;
     vm.order(&Order::Bench { quick })?;

@@ -20,9 +20,22 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/arptables-legacy",
     "/usr/sbin/ipvsadm",
     "/usr/bin/arping",
+    "/usr/bin/udevadm",
+    "/usr/lib/systemd/systemd-modules-load",
+    "/usr/lib/systemd/systemd-sysctl",
+    "/usr/sbin/keepalived",
     "/usr/bin/kmod",
     "/usr/bin/dash",
 ];
+
+/// Files that those do not run without.
+const FILES: &[&str] = &[
+    "/etc/keepalived/keepalived.config-opts",
+    "/usr/lib/udev/rules.d/99-systemd.rules",
+];
+
+/// Libraries that those load while they run (systemd).
+const LOADED_BY_NAME: &[&str] = &["libkmod.so.2"];
 
 /// Modules that cases load, or the kernel for them.
 const MODULES: &[&str] = &[
@@ -102,7 +115,7 @@ impl Kernel {
 /// Makes the archive `dir`/initramfs.cpio and returns its path.
 pub(crate) fn make(
     kernel: &Kernel,
-    modules: &[&Path],
+    modules_under_test: &[&Path],
     guest: &Path,
     dir: &Path,
 ) -> Result<PathBuf> {
@@ -111,12 +124,21 @@ pub(crate) fn make(
         fs::remove_dir_all(&root)?;
     }
     for mount in [
-        "dev", "proc", "run", "sys", "tmp", "etc", "bin", "sbin", "usr/bin",
+        "dev",
+        "proc",
+        "run",
+        "sys",
+        "tmp",
+        "etc/modules-load.d",
+        "etc/sysctl.d",
+        "bin",
+        "sbin",
+        "usr/bin",
     ] {
         fs::create_dir_all(root.join(mount))?;
     }
     copy(guest, &root.join("init"))?;
-    for module in modules {
+    for module in modules_under_test {
         copy(module, &root.join(module.file_name().context("no file")?))?;
     }
     let mut libraries = HashSet::new();
@@ -126,6 +148,15 @@ pub(crate) fn make(
         copy(tool, &root.join(tool.strip_prefix("/")?))?;
         libraries_of(tool, &mut libraries)?;
     }
+    for file in FILES.iter().map(Path::new) {
+        copy(file, &root.join(file.strip_prefix("/")?))?;
+    }
+    let libc = libraries.iter().find(|path| path.ends_with("libc.so.6"));
+    let beside = libc.context("no libc")?.with_file_name("");
+    for library in LOADED_BY_NAME.iter().map(|name| beside.join(name)) {
+        libraries_of(&library, &mut libraries)?;
+        libraries.insert(library);
+    }
     for library in &libraries {
         copy(library, &root.join(library.strip_prefix("/")?))?;
     }
@@ -133,12 +164,23 @@ pub(crate) fn make(
         symlink("/usr/bin/kmod", root.join("sbin").join(name))?;
     }
     symlink("/usr/sbin/arptables-legacy", root.join("sbin/arptables"))?;
+    symlink(
+        "/usr/bin/udevadm",
+        root.join("usr/lib/systemd/systemd-udevd"),
+    )?;
     copy(Path::new("/usr/bin/busybox"), &root.join("bin/busybox"))?;
     // Not busybox's shell: that prefers its own `ip` and `arping` to the real ones.
     symlink("/usr/bin/dash", root.join("bin/sh"))?;
 
     let modules = root.join("lib/modules").join(&kernel.release);
     fs::create_dir_all(&modules)?;
+    // Where packages of modules put them, for modprobe.
+    let module = modules_under_test.first().context("no module")?;
+    let updates = modules.join("updates/dkms");
+    copy(
+        module,
+        &updates.join(module.file_name().context("no file")?),
+    )?;
     for file in kernel.closure(MODULES)? {
         copy(&kernel.modules().join(&file), &modules.join(&file))?;
     }

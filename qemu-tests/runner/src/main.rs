@@ -6,11 +6,15 @@
 
 mod bench;
 mod chart;
+mod cluster;
+mod clusters;
 mod demo;
 mod initramfs;
 mod pcap;
+mod recipe;
 mod switch;
 mod test;
+mod traffic;
 mod vm;
 
 use anyhow::{Context, Result};
@@ -43,6 +47,9 @@ enum Action {
     Demo {
         #[command(flatten)]
         given: Given,
+        /// The first whose case's name contains this.
+        #[arg(long, default_value = "cluster_dr_lo")]
+        cluster: String,
     },
     /// Count what events cost.
     Bench {
@@ -120,7 +127,7 @@ fn main() -> Result<ExitCode> {
             let operations = steps;
             test::run(&Lab::new(&given)?, &Order::Soak { seed, operations })
         }
-        Action::Demo { given } => demo::run(&Lab::new(&given)?),
+        Action::Demo { given, cluster } => demo::run(&Lab::new(&given)?, &cluster),
         Action::Bench {
             given,
             documentation,

@@ -21,7 +21,15 @@ use std::{
 
 /// A switch at work.
 pub(crate) struct Switch {
-    recording: Arc<Mutex<Vec<Frame>>>,
+    recording: Arc<Mutex<Recording>>,
+}
+
+/// What passed.
+#[derive(Default)]
+struct Recording {
+    /// The ports' names.
+    names: Vec<String>,
+    frames: Vec<Frame>,
 }
 
 /// The machine's end of a cable to the switch. It must live until QEMU has been started.
@@ -29,41 +37,49 @@ pub(crate) struct Cable {
     end: UnixDatagram,
 }
 
-/// The switch's end of a cable.
-struct Port {
-    name: String,
-    end: UnixDatagram,
-}
-
 impl Switch {
-    /// A switch with a port for each name, and the cables to plug into the machines. In the recording, the name
-    /// tells who sent a frame.
-    pub(crate) fn new<const PORTS: usize>(names: [&str; PORTS]) -> Result<(Self, [Cable; PORTS])> {
-        let mut ports = Vec::new();
+    /// A switch with some ports, and the cables to plug into the machines.
+    pub(crate) fn new(ports: usize) -> Result<(Self, Vec<Cable>)> {
+        let mut near_ends = Vec::new();
         let mut cables = Vec::new();
-        for name in names {
+        for _ in 0..ports {
             let (near, far) = UnixDatagram::pair()?;
             near.set_nonblocking(true)?;
             // QEMU inherits it.
             fcntl(&far, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            ports.push(Port {
-                name: name.to_owned(),
-                end: near,
-            });
+            near_ends.push(near);
             cables.push(Cable { end: far });
         }
         let recording = Arc::default();
         let recorder = Arc::downgrade(&recording);
-        thread::spawn(move || forward(&ports, &recorder));
-        let cables = cables
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("one for each name"));
+        thread::spawn(move || forward(&near_ends, &recorder));
         Ok((Self { recording }, cables))
     }
 
-    /// All frames so far, in the order in which the switch forwarded them.
+    /// Begins a new recording, in which the names tell who sent a frame: a name for each port, in order. What
+    /// other ports send is left out of it.
+    pub(crate) fn record(&self, names: &[&str]) {
+        *self.recording.lock().expect("the switch failed") = Recording {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            frames: Vec::new(),
+        };
+    }
+
+    /// The frames of the recording so far, in the order in which the switch forwarded them.
     pub(crate) fn recording(&self) -> Vec<Frame> {
-        self.recording.lock().expect("the switch failed").clone()
+        self.recording_since(0)
+    }
+
+    /// As [`Self::recording`], without the first ones: as many as [`Self::recorded`] said.
+    pub(crate) fn recording_since(&self, first: usize) -> Vec<Frame> {
+        let recording = self.recording.lock().expect("the switch failed");
+        recording.frames[first..].to_vec()
+    }
+
+    /// The number of frames so far.
+    pub(crate) fn recorded(&self) -> usize {
+        let recording = self.recording.lock().expect("the switch failed");
+        recording.frames.len()
     }
 }
 
@@ -84,14 +100,14 @@ impl Cable {
 }
 
 /// Forwards and records frames until nobody holds the recording any more.
-fn forward(ports: &[Port], recorder: &Weak<Mutex<Vec<Frame>>>) {
+fn forward(ports: &[UnixDatagram], recorder: &Weak<Mutex<Recording>>) {
     let start = Instant::now();
     let mut learnt: HashMap<[u8; 6], usize> = HashMap::new();
     let mut buffer = [0; 65536];
     loop {
         let mut waiting: Vec<PollFd<'_>> = ports
             .iter()
-            .map(|port| PollFd::new(port.end.as_fd(), PollFlags::POLLIN))
+            .map(|port| PollFd::new(port.as_fd(), PollFlags::POLLIN))
             .collect();
         // An interrupted wait is one that saw nothing. The time-out is for the end of the switch.
         let _ = poll(&mut waiting, 1000u16);
@@ -103,7 +119,7 @@ fn forward(ports: &[Port], recorder: &Weak<Mutex<Vec<Frame>>>) {
         let first = start.elapsed().subsec_nanos() as usize;
         let in_turn = |turn| (first + turn) % ports.len();
         for from in (0..ports.len()).map(in_turn) {
-            let Ok(length) = ports[from].end.recv(&mut buffer) else {
+            let Ok(length) = ports[from].recv(&mut buffer) else {
                 continue;
             };
             let frame = &buffer[..length];
@@ -113,17 +129,21 @@ fn forward(ports: &[Port], recorder: &Weak<Mutex<Vec<Frame>>>) {
             let Some(source) = rest.first_chunk::<6>() else {
                 continue;
             };
-            recording.lock().expect("a reader failed").push(Frame {
-                wire: ports[from].name.clone(),
-                microseconds: start.elapsed().as_micros() as u64,
-                bytes: frame.to_vec(),
-            });
+            let mut recording = recording.lock().expect("a reader failed");
+            if let Some(name) = recording.names.get(from).cloned() {
+                recording.frames.push(Frame {
+                    wire: name,
+                    microseconds: start.elapsed().as_micros() as u64,
+                    bytes: frame.to_vec(),
+                });
+            }
+            drop(recording);
             learnt.insert(*source, from);
             let to = learnt.get(destination);
             for port in (0..ports.len()).map(in_turn) {
                 if port != from && to.is_none_or(|to| *to == port) {
                     // A machine that does not keep up loses the frame, as with any switch.
-                    let _ = ports[port].end.send(frame);
+                    let _ = ports[port].send(frame);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! `make test`: the cases on a booted kernel, as KTAP.
 
 use crate::{
+    clusters,
     pcap,
     vm::{accelerator, splats, Config, Vm},
     Lab, //
@@ -14,42 +15,34 @@ use std::{
     time::Instant, //
 };
 
-/// Runs the cases that an order asks for.
+/// Runs the cases that an order asks for: those on one machine, then those with whole clusters.
 pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
     println!("KTAP version 1");
     println!("# kernel {release}, {} in QEMU", accelerator());
-    let mut vm = Vm::start(&Config {
-        name: "test",
-        kernel: &lab.kernel.binary(),
-        initramfs: &lab.initramfs,
-        logs: &lab.logs,
-        cpus: 2,
-        memory: 768,
-        devices: Vec::new(),
-        count_instructions: false,
-    })?;
-    let mut tally = Tally::default();
-    let ended = cases(&mut vm, lab, order, &mut tally).and_then(|()| vm.finish());
-    let complaints = match ended {
-        Ok(lines) => lines,
-        Err(error) => {
-            println!("# {}", format!("{error:#}").replace('\n', "\n# "));
-            let mut lines = splats(&lab.logs.join("test.console"));
-            lines.push("the machine did not come to its end".to_owned());
-            lines
-        }
+    let (recipes, only_clusters) = match order {
+        Order::Cases { pattern } => (
+            clusters::matching(pattern)?,
+            pattern.starts_with(clusters::PREFIX),
+        ),
+        _ => (Vec::new(), false),
     };
-    tally.number += 1;
-    if complaints.is_empty() {
-        tally.passed += 1;
-        println!("ok {} kernel_log", tally.number);
+    let mut tally = Tally {
+        clusters: recipes.len(),
+        ..Tally::default()
+    };
+    if only_clusters {
+        tally.plan(0)?;
     } else {
-        tally.failed += 1;
-        println!("not ok {} kernel_log", tally.number);
-        for line in complaints {
-            println!("# {line}");
+        one_machine(lab, order, &mut tally)?;
+    }
+    if !recipes.is_empty() {
+        let ended = clusters::run(lab, &recipes, |ended, frames| {
+            tell(ended, &mut tally, frames, lab, order)
+        });
+        if let Err(error) = ended {
+            println!("# {}", format!("{error:#}").replace('\n', "\n# "));
         }
     }
     if tally.number != tally.planned {
@@ -72,13 +65,64 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     })
 }
 
+/// Runs the cases on one machine, and adds one about what its kernel said.
+fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
+    let mut vm = Vm::start(&Config {
+        name: "test",
+        kernel: &lab.kernel.binary(),
+        initramfs: &lab.initramfs,
+        logs: &lab.logs,
+        cpus: 2,
+        memory: 768,
+        devices: Vec::new(),
+        count_instructions: false,
+        can_be_put_back: false,
+    })?;
+    let ended = cases(&mut vm, lab, order, tally).and_then(|()| vm.finish());
+    let complaints = match ended {
+        Ok(lines) => lines,
+        Err(error) => {
+            println!("# {}", format!("{error:#}").replace('\n', "\n# "));
+            let mut lines = splats(&lab.logs.join("test.console"));
+            lines.push("the machine did not come to its end".to_owned());
+            lines
+        }
+    };
+    tally.number += 1;
+    if complaints.is_empty() {
+        tally.passed += 1;
+        println!("ok {} kernel_log", tally.number);
+    } else {
+        tally.failed += 1;
+        println!("not ok {} kernel_log", tally.number);
+        for line in complaints {
+            println!("# {line}");
+        }
+    }
+    Ok(())
+}
+
 #[derive(Default)]
 struct Tally {
+    /// How many cases with clusters there are to be.
+    clusters: usize,
     planned: usize,
     number: usize,
     passed: usize,
     failed: usize,
     skipped: usize,
+}
+
+impl Tally {
+    /// Prints the plan: so many results before those of the clusters.
+    fn plan(&mut self, results: usize) -> Result<()> {
+        self.planned = results + self.clusters;
+        if self.planned == 0 {
+            bail!("there is no such case");
+        }
+        println!("1..{}", self.planned);
+        Ok(())
+    }
 }
 
 fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
@@ -87,14 +131,10 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
     let mut frames = Vec::new();
     loop {
         match vm.report()? {
-            Report::Plan(0) => bail!("there is no such case"),
-            Report::Plan(cases) => {
-                tally.planned = cases + 1;
-                println!("1..{}", tally.planned);
-            }
+            Report::Plan(0) if tally.clusters == 0 => bail!("there is no such case"),
+            Report::Plan(cases) => tally.plan(cases + 1)?,
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
-                tally.number += 1;
                 tell(&case, tally, &frames, lab, order)?;
                 frames.clear();
             }
@@ -105,6 +145,7 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
 }
 
 fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab, order: &Order) -> Result<()> {
+    tally.number += 1;
     let (number, name) = (tally.number, &case.name);
     let mut told = format!("{} ms", case.milliseconds);
     if let Some(note) = &case.note {

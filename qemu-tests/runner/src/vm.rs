@@ -2,11 +2,14 @@
 
 //! A virtual machine: one QEMU, its console in a log, and the line by which its PID 1 takes orders.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
+use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use protocol::{Order, Report};
+use serde_json::{json, Value};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::{fd::AsRawFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -92,6 +95,8 @@ pub(crate) struct Config<'a> {
     /// stamp counter among them, count instructions, and jump over what would be waited for. It does not
     /// depend on the load of the machine that it runs on.
     pub(crate) count_instructions: bool,
+    /// Let [`Vm::keep`] and [`Vm::put_back`] work.
+    pub(crate) can_be_put_back: bool,
 }
 
 /// A running machine. It is killed when it is dropped.
@@ -101,7 +106,19 @@ pub(crate) struct Vm {
     orders: ChildStdin,
     reports: Receiver<Report>,
     console: PathBuf,
+    /// How much of the console has been looked through.
+    looked_through: usize,
+    monitor: Option<Monitor>,
 }
+
+/// QEMU's own line, and the image that it keeps the machine's state in.
+struct Monitor {
+    line: BufReader<UnixStream>,
+    image: PathBuf,
+}
+
+/// The name of the state that is kept.
+const KEPT: &str = "kept";
 
 impl Vm {
     /// Starts a machine; it boots while the caller goes on. [`Self::ready`] waits for it.
@@ -112,6 +129,32 @@ impl Vm {
             accelerator()
         };
         let cpu = if accel == "kvm" { "host" } else { "max" };
+        let (line, far) = UnixStream::pair()?;
+        line.set_read_timeout(Some(PATIENCE))?;
+        let image = config.logs.join(format!("{}.qcow2", config.name));
+        let mut keeping = Vec::new();
+        if config.can_be_put_back {
+            // QEMU inherits it.
+            fcntl(&far, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            let made = Command::new("qemu-img")
+                .args(["create", "-q", "-f", "qcow2"])
+                .arg(&image)
+                .arg("1M")
+                .status();
+            let made = made.context("cannot run qemu-img")?;
+            ensure!(made.success(), "qemu-img cannot make {}", image.display());
+            keeping = vec![
+                "-chardev".to_owned(),
+                format!("socket,id=monitor,fd={}", far.as_raw_fd()),
+                "-mon".to_owned(),
+                "chardev=monitor,mode=control".to_owned(),
+                "-drive".to_owned(),
+                format!(
+                    "if=none,id=state,format=qcow2,cache=unsafe,file={}",
+                    image.display()
+                ),
+            ];
+        }
         let console = config.logs.join(format!("{}.console", config.name));
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-machine", &format!("q35,accel={accel}"), "-cpu", cpu])
@@ -132,6 +175,7 @@ impl Vm {
                 "chardev:orders",
             ])
             .args(&config.devices)
+            .args(&keeping)
             .args(if config.count_instructions {
                 &["-icount", "shift=0,sleep=off"][..]
             } else {
@@ -164,6 +208,11 @@ impl Vm {
             orders,
             reports,
             console,
+            looked_through: 0,
+            monitor: config.can_be_put_back.then(|| Monitor {
+                line: BufReader::new(line),
+                image,
+            }),
         })
     }
 
@@ -206,15 +255,25 @@ impl Vm {
         )
     }
 
-    /// Runs a command line in the machine's shell: its status and what it printed.
-    pub(crate) fn try_shell(&mut self, command: &str) -> Result<(i32, String)> {
+    /// Lets the machine's shell begin to run a command line. [`Self::end`] waits for it.
+    pub(crate) fn begin(&mut self, command: &str) -> Result<()> {
         self.order(&Order::Shell {
             command: command.to_owned(),
-        })?;
+        })
+    }
+
+    /// Waits for what [`Self::begin`] began: its status and what it printed.
+    pub(crate) fn end(&mut self) -> Result<(i32, String)> {
         match self.report()? {
             Report::Done { status, output } => Ok((status, output)),
             other => bail!("{}: not done but {other:?}", self.name),
         }
+    }
+
+    /// Runs a command line in the machine's shell: its status and what it printed.
+    pub(crate) fn try_shell(&mut self, command: &str) -> Result<(i32, String)> {
+        self.begin(command)?;
+        self.end()
     }
 
     /// As [`Self::try_shell`], for a command that must succeed.
@@ -224,6 +283,46 @@ impl Vm {
             bail!("{}# {command}\nexit status {status}\n{output}", self.name);
         }
         Ok(output)
+    }
+
+    /// Keeps the state that the machine is in, for [`Self::put_back`].
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let monitor = self.monitor.as_mut().context("no monitor")?;
+        monitor.execute("qmp_capabilities", &json!({}))?;
+        monitor.type_in(&format!("savevm {KEPT}"))?;
+        // QEMU has it open. So nothing is left behind, however it ends.
+        fs::remove_file(&monitor.image)?;
+        Ok(())
+    }
+
+    /// Lets the machine stand still until it is put back.
+    pub(crate) fn halt(&mut self) -> Result<()> {
+        let monitor = self.monitor.as_mut().context("no monitor")?;
+        monitor.type_in("stop")
+    }
+
+    /// Puts the machine back into the state that was kept, whatever it does.
+    pub(crate) fn put_back(&mut self) -> Result<()> {
+        let monitor = self.monitor.as_mut().context("no monitor")?;
+        monitor.type_in(&format!("loadvm {KEPT}"))?;
+        monitor.type_in("cont")?;
+        // What it said of an order that it has not heard of now may be under way.
+        let mark = format!("{:?}", std::time::Instant::now());
+        self.begin(&format!("echo '{mark}'"))?;
+        loop {
+            match self.report()? {
+                Report::Done { output, .. } if output.trim_end() == mark => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+
+    /// What its kernel complained of since the last look.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        let log = fs::read(&self.console).unwrap_or_default();
+        let new = String::from_utf8_lossy(&log[self.looked_through.min(log.len())..]).into_owned();
+        self.looked_through = log.len();
+        splats_in(&new)
     }
 
     /// Switches the machine off, and says what its kernel complained of: nothing, one hopes.
@@ -237,6 +336,38 @@ impl Vm {
     }
 }
 
+impl Monitor {
+    /// Has a command carried out (QEMU Machine Protocol): what it returns.
+    fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+        let order = json!({ "execute": command, "arguments": arguments });
+        self.line
+            .get_mut()
+            .write_all(format!("{order}\n").as_bytes())?;
+        loop {
+            let mut line = String::new();
+            let length = self.line.read_line(&mut line)?;
+            ensure!(length != 0, "QEMU's monitor closed");
+            // Between them: its greeting, and what else happens.
+            let mut answer: Value = serde_json::from_str(&line)?;
+            if let Some(error) = answer.get("error") {
+                bail!("QEMU's monitor: {command}: {error}");
+            }
+            if let Some(result) = answer.get_mut("return") {
+                return Ok(result.take());
+            }
+        }
+    }
+
+    /// Has a line carried out as somebody would type it in. It says something only if it fails.
+    fn type_in(&mut self, line: &str) -> Result<()> {
+        let arguments = json!({ "command-line": line });
+        let said = self.execute("human-monitor-command", &arguments)?;
+        let said = said.as_str().unwrap_or_default().trim();
+        ensure!(said.is_empty(), "QEMU's monitor: {line}: {said}");
+        Ok(())
+    }
+}
+
 impl Drop for Vm {
     fn drop(&mut self) {
         drop(self.qemu.kill());
@@ -247,7 +378,10 @@ impl Drop for Vm {
 /// The lines of a console's log that say that something is wrong, and what follows them.
 pub(crate) fn splats(console: &Path) -> Vec<String> {
     let log = fs::read(console).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
+    splats_in(&String::from_utf8_lossy(&log))
+}
+
+fn splats_in(log: &str) -> Vec<String> {
     let lines: Vec<&str> = log.lines().collect();
     let mut found = Vec::new();
     let mut until = 0;

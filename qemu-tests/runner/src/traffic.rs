@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the switch's recording of a cluster shows.
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use protocol::{
+    frame::{Arp, Mac},
+    Frame,
+};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+/// The hardware address of the machine at a port of the switch: locally administered.
+pub(crate) fn mac(port: usize) -> Mac {
+    [2, 0, 10, 0, 0, port as u8 + 1]
+}
+
+/// The machine that has a hardware address; `names` are those at the switch's ports.
+pub(crate) fn owner<'a>(mac: &[u8], names: &[&'a str]) -> Option<&'a str> {
+    let port = (0..names.len()).find(|port| mac == self::mac(*port))?;
+    Some(names[port])
+}
+
+/// The ARP packets among frames, each with its sender's name.
+pub(crate) fn arp(frames: &[Frame]) -> impl Iterator<Item = (&str, Arp)> {
+    frames
+        .iter()
+        .filter_map(|frame| Some((frame.wire.as_str(), Arp::read(&frame.bytes)?)))
+}
+
+/// How often a machine asked who has an address.
+pub(crate) fn asked(frames: &[Frame], name: &str, address: Ipv4Addr) -> usize {
+    arp(frames)
+        .filter(|(sender, arp)| *sender == name && arp.is_request() && arp.tip == address)
+        .count()
+}
+
+/// A question who has an address.
+#[derive(Debug)]
+pub(crate) struct Question {
+    /// When.
+    pub(crate) microseconds: u64,
+    /// The machines that answered before the next question, as often as they did.
+    pub(crate) answered_by: Vec<String>,
+}
+
+/// The questions of a machine who has an address, with their answers.
+pub(crate) fn questions(frames: &[Frame], name: &str, address: Ipv4Addr) -> Vec<Question> {
+    let mut questions: Vec<Question> = Vec::new();
+    for frame in frames {
+        let Some(arp) = Arp::read(&frame.bytes) else {
+            continue;
+        };
+        if arp.is_request() && frame.wire == name && arp.tip == address {
+            questions.push(Question {
+                microseconds: frame.microseconds,
+                answered_by: Vec::new(),
+            });
+        } else if arp.is_reply() && arp.sip == address && arp.tip != address {
+            if let Some(question) = questions.last_mut() {
+                question.answered_by.push(frame.wire.clone());
+            }
+        }
+    }
+    questions
+}
+
+/// How many ARP packets of each machine said that it has an address: answers, and questions in its name.
+pub(crate) fn claims(frames: &[Frame], address: Ipv4Addr) -> BTreeMap<String, usize> {
+    let mut claims = BTreeMap::new();
+    for (sender, _) in arp(frames).filter(|(_, arp)| arp.sip == address) {
+        *claims.entry(sender.to_owned()).or_default() += 1;
+    }
+    claims
+}
+
+/// A TCP connection with a cluster, as seen on the wire.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    from: SocketAddrV4,
+    /// The service.
+    pub(crate) to: SocketAddrV4,
+    sequence: u32,
+    /// The machines to which the client (or the router before the cluster) sent its packets, each once.
+    pub(crate) path: Vec<String>,
+    /// The machines to which another one passed them on, each once, and whether in a tunnel.
+    pub(crate) passed_on: Vec<(String, bool)>,
+    /// The machines that answered, each once.
+    pub(crate) answered_by: Vec<String>,
+}
+
+/// A TCP segment.
+struct Segment {
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    sequence: u32,
+    begins: bool,
+    tunnelled: bool,
+}
+
+impl Segment {
+    fn read(frame: &[u8]) -> Option<Self> {
+        const IPIP: u8 = 4;
+        let packet = SlicedPacket::from_ethernet(frame).ok()?;
+        let NetSlice::Ipv4(ip) = packet.net.as_ref()? else {
+            return None;
+        };
+        if ip.header().protocol().0 == IPIP {
+            let inner = SlicedPacket::from_ip(ip.payload().payload).ok()?;
+            return Self::of(&inner, true);
+        }
+        Self::of(&packet, false)
+    }
+
+    fn of(packet: &SlicedPacket<'_>, tunnelled: bool) -> Option<Self> {
+        let (NetSlice::Ipv4(ip), TransportSlice::Tcp(tcp)) =
+            (packet.net.as_ref()?, packet.transport.as_ref()?)
+        else {
+            return None;
+        };
+        Some(Self {
+            from: SocketAddrV4::new(ip.header().source_addr(), tcp.source_port()),
+            to: SocketAddrV4::new(ip.header().destination_addr(), tcp.destination_port()),
+            sequence: tcp.sequence_number(),
+            begins: tcp.syn() && !tcp.ack(),
+            tunnelled,
+        })
+    }
+}
+
+/// The connections that entered a cluster's network at the machine `entry`: the client, or the router before it.
+pub(crate) fn connections(frames: &[Frame], entry: &str, names: &[&str]) -> Vec<Connection> {
+    fn note<T: PartialEq>(list: &mut Vec<T>, item: T) {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+    let mut connections: Vec<Connection> = Vec::new();
+    for frame in frames {
+        let Some(segment) = Segment::read(&frame.bytes) else {
+            continue;
+        };
+        let receiver = owner(&frame.bytes[..6], names).unwrap_or("nobody");
+        let entering = frame.wire == entry;
+        // Between the client and the router.
+        if frame.wire == "client" && !entering || receiver == "client" && entering {
+            continue;
+        }
+        // The latest with these ends, unless this segment begins another one.
+        let known = connections.iter_mut().rfind(|known| {
+            let there = known.from == segment.from && known.to == segment.to;
+            let back = known.from == segment.to && known.to == segment.from;
+            there && !(segment.begins && known.sequence != segment.sequence) || back
+        });
+        match known {
+            Some(known) if known.from == segment.to => {
+                note(&mut known.answered_by, frame.wire.clone());
+            }
+            Some(known) if entering => note(&mut known.path, receiver.to_owned()),
+            Some(known) => note(
+                &mut known.passed_on,
+                (receiver.to_owned(), segment.tunnelled),
+            ),
+            None if entering && segment.begins => connections.push(Connection {
+                from: segment.from,
+                to: segment.to,
+                sequence: segment.sequence,
+                path: vec![receiver.to_owned()],
+                passed_on: Vec::new(),
+                answered_by: Vec::new(),
+            }),
+            // What is left of a connection of an earlier request.
+            None => {}
+        }
+    }
+    connections
+}
