@@ -16,8 +16,9 @@ use kernel::{
     sync::{atomic::Relaxed, rcu}, //
 };
 
-/// A host with more addresses than this has them from a program, which knows what it does.
-const PAIRS: usize = 1 << 16;
+/// So many devices and addresses are looked at. A host with more has them from a program, which knows what it
+/// does; and what is done for each address that is added must not grow with those that are there.
+const LOOKS: usize = 1 << 12;
 
 /// A device is hidden, and the module was loaded not to care for the selection of sources.
 pub(crate) fn selection_is_off() {
@@ -34,18 +35,21 @@ pub(crate) fn selection_is_off() {
 /// device that it is on. On lo, all of the network becomes local; on another device it has a second connected
 /// route, and which of them counts depends on the order of events.
 ///
-/// Called under the RTNL, so it does not compare more than [`PAIRS`] addresses.
+/// Called under the RTNL, so it does not look at more than [`LOOKS`] devices and addresses.
 pub(crate) fn look_for_wide_prefixes(net: &Net, namespace: &Namespace, _: &mut Rtnl) {
     let rcu = rcu::read_lock();
-    let mut pairs = PAIRS;
+    let mut looks = LOOKS;
     for dev in net.devices(&rcu) {
+        if spend(&mut looks).is_none() {
+            return;
+        }
         let Some(noticed) = namespace.noticed(dev, &rcu) else {
             continue;
         };
         if noticed.load(Relaxed) || !namespace.flags(dev, &rcu).conceal() {
             continue;
         }
-        let Some((ifa, other)) = wide_prefix(net, namespace, dev, &mut pairs, &rcu) else {
+        let Some((ifa, other)) = wide_prefix(net, namespace, dev, &mut looks, &rcu) else {
             continue;
         };
         if net::ratelimit() {
@@ -62,23 +66,34 @@ pub(crate) fn look_for_wide_prefixes(net: &Net, namespace: &Namespace, _: &mut R
     }
 }
 
-/// An address of `dev` with a prefix that takes in an address of a visible device, and that device; compares
-/// no more than `pairs`, of which it takes what it used.
+/// Takes one of the looks that are left; `None` if none is.
+fn spend(looks: &mut usize) -> Option<()> {
+    *looks = looks.checked_sub(1)?;
+    Some(())
+}
+
+/// An address of `dev` with a prefix that takes in an address of a visible device, and that device, if `looks`
+/// reach that far.
 fn wide_prefix<'a>(
     net: &'a Net,
     namespace: &Namespace,
     dev: &'a NetDevice,
-    pairs: &mut usize,
+    looks: &mut usize,
     rcu: &'a rcu::Guard,
 ) -> Option<(&'a InIfaddr, &'a NetDevice)> {
     let domain = dev.l3_domain(rcu);
-    for ifa in addresses(dev, rcu).filter(|ifa| is_wide(ifa)) {
+    for ifa in addresses(dev, rcu) {
+        spend(looks)?;
+        if !is_wide(ifa) {
+            continue;
+        }
         for other in net.devices(rcu) {
+            spend(looks)?;
             if other.l3_domain(rcu) != domain || namespace.flags(other, rcu).conceal() {
                 continue;
             }
             for theirs in addresses(other, rcu) {
-                *pairs = pairs.checked_sub(1)?;
+                spend(looks)?;
                 if ifa.covers(theirs.local()) {
                     return Some((ifa, other));
                 }
