@@ -17,18 +17,23 @@ QUICK ?=
 SEED ?= 1000
 STEPS ?= 10000
 
-export KERNEL KDIR CASE CLUSTER UPDATE QUICK SEED STEPS
+# `make fuzz`: how many inputs.
+RUNS ?= 100000000
+
+export KERNEL KDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel"
+	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
+	@echo "                    'debug' is a kernel of our own that finds mistakes"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"
+	@echo "  RUNS=<number>     how many inputs (fuzz only; default $(RUNS))"
 	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
 	@echo "  STEPS=<number>    how many operations (soak only; default $(STEPS))"
 
@@ -43,6 +48,22 @@ demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 .PHONY: test
 test: ## lint, unit tests, every case on a booted stock kernel, every cluster's recipe
 	@scripts/build test
+
+.PHONY: test-debug
+test-debug: ## every case on a kernel of our own with KASAN, lockdep, kmemleak and failing allocations
+	@KERNEL=debug scripts/build cases
+
+.PHONY: test-matrix
+test-matrix: ## every case on each stock flavour of the two newest kernel series
+	@scripts/build matrix
+
+.PHONY: test-selftests
+test-selftests: ## the kernel's own networking tests, without the module, with it, and with its flags on
+	@scripts/build selftests
+
+.PHONY: fuzz
+fuzz: ## the frame parser under libFuzzer
+	@scripts/build fuzz
 
 .PHONY: bench
 bench: ## instructions per event, against the kernel's own ways and the committed figures
