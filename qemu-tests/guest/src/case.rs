@@ -4,7 +4,7 @@
 
 use crate::{lab::Lab, machine, random, Line};
 use anyhow::{ensure, Context, Result};
-use protocol::{Ended, Outcome, Report};
+use protocol::{Ended, Outcome, Report, LONG};
 use std::{fmt, fs, path::Path, time::Instant};
 
 /// A case: what must hold, told as the story of a network.
@@ -39,9 +39,6 @@ impl fmt::Display for Skip {
 }
 
 impl std::error::Error for Skip {}
-
-/// Cases of this prefix run only if the pattern asks for them: they take minutes.
-const LONG: &str = "long_";
 
 /// Runs the cases whose names contain `pattern`, and reports each.
 pub(crate) fn run(pattern: &str, line: &mut Line) -> Result<()> {

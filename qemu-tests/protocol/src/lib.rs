@@ -7,6 +7,9 @@ pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
+/// Cases of this prefix run only if the pattern asks for them: they take minutes.
+pub const LONG: &str = "long_";
+
 /// What the runner asks of a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {

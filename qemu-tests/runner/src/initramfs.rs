@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The root of the virtual machines: the guest as PID 1, the module under test and its neighbours, the tools that a network
+//! The root of the virtual machines: the guest as PID 1, the module under test and what goes with it, the tools that a network
 //! administrator types, and the modules of the stock kernel that a case may want.
 
 use anyhow::{bail, Context, Result};
@@ -19,6 +19,7 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/nft",
     "/usr/sbin/arptables-legacy",
     "/usr/sbin/ipvsadm",
+    "/usr/sbin/bpftool",
     "/usr/bin/arping",
     "/usr/bin/udevadm",
     "/usr/lib/systemd/systemd-modules-load",
@@ -40,6 +41,8 @@ const LOADED_BY_NAME: &[&str] = &["libkmod.so.2"];
 /// Modules that cases load, or the kernel for them.
 const MODULES: &[&str] = &[
     "8021q",
+    "9p",
+    "9pnet_virtio",
     "arp_tables",
     "arpt_mangle",
     "arptable_filter",
@@ -55,6 +58,8 @@ const MODULES: &[&str] = &[
     "nft_chain_nat",
     "nft_masq",
     "nft_redir",
+    "overlay",
+    "tun",
     "veth",
     "virtio_net",
     "virtio_pci",
@@ -112,13 +117,8 @@ impl Kernel {
     }
 }
 
-/// Makes the archive `dir`/initramfs.cpio and returns its path.
-pub(crate) fn make(
-    kernel: &Kernel,
-    modules_under_test: &[&Path],
-    guest: &Path,
-    dir: &Path,
-) -> Result<PathBuf> {
+/// Makes the archive `dir`/initramfs.cpio, with `files` in its root, and returns its path.
+pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("initramfs");
     if root.exists() {
         fs::remove_dir_all(&root)?;
@@ -138,8 +138,8 @@ pub(crate) fn make(
         fs::create_dir_all(root.join(mount))?;
     }
     copy(guest, &root.join("init"))?;
-    for module in modules_under_test {
-        copy(module, &root.join(module.file_name().context("no file")?))?;
+    for file in files {
+        copy(file, &root.join(file.file_name().context("no file")?))?;
     }
     let mut libraries = HashSet::new();
     libraries_of(guest, &mut libraries)?;

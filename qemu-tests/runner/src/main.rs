@@ -12,6 +12,7 @@ mod demo;
 mod initramfs;
 mod pcap;
 mod recipe;
+mod selftests;
 mod switch;
 mod test;
 mod traffic;
@@ -40,6 +41,17 @@ enum Action {
         #[command(flatten)]
         given: Given,
         /// Only the cases whose names contain this.
+        #[arg(long, default_value = "")]
+        case: String,
+    },
+    /// Run the kernel's own networking tests, without the module and with it.
+    Selftests {
+        #[command(flatten)]
+        given: Given,
+        /// The folder of the kernel's selftests.
+        #[arg(long)]
+        tests: PathBuf,
+        /// Only the tests whose names contain this.
         #[arg(long, default_value = "")]
         case: String,
     },
@@ -84,7 +96,7 @@ struct Given {
     /// The folder of the kernel, as scripts/kernel made it.
     #[arg(long)]
     kernel: PathBuf,
-    /// The module, built for that kernel; the tests' own modules lie beside it.
+    /// The module, built for that kernel; the tests' own modules and programs lie beside it.
     #[arg(long)]
     module: PathBuf,
 }
@@ -108,8 +120,9 @@ impl Lab {
             .join("lab");
         fs::create_dir_all(&logs)?;
         let guest = std::env::current_exe()?.with_file_name("guest");
-        let modules = [&*given.module, &*given.module.with_file_name("holder.ko")];
-        let initramfs = initramfs::make(&kernel, &modules, &guest, &logs)?;
+        let beside = ["holder.ko", "fentry.o"].map(|name| given.module.with_file_name(name));
+        let files = [&*given.module, &beside[0], &beside[1]];
+        let initramfs = initramfs::make(&kernel, &files, &guest, &logs)?;
         Ok(Self {
             kernel,
             initramfs,
@@ -126,6 +139,9 @@ fn main() -> Result<ExitCode> {
         Action::Soak { given, seed, steps } => {
             let operations = steps;
             test::run(&Lab::new(&given)?, &Order::Soak { seed, operations })
+        }
+        Action::Selftests { given, tests, case } => {
+            selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
         Action::Demo { given, cluster } => demo::run(&Lab::new(&given)?, &cluster),
         Action::Bench {

@@ -5,14 +5,14 @@
 use crate::{
     clusters,
     pcap,
-    vm::{accelerator, splats, Config, Vm},
+    vm::{accelerator, splats, Config, Vm, PATIENCE},
     Lab, //
 };
 use anyhow::{bail, Result};
-use protocol::{Ended, Frame, Order, Outcome, Report};
+use protocol::{Ended, Frame, Order, Outcome, Report, LONG};
 use std::{
     process::ExitCode,
-    time::Instant, //
+    time::{Duration, Instant}, //
 };
 
 /// Runs the cases that an order asks for: those on one machine, then those with whole clusters.
@@ -73,11 +73,12 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         initramfs: &lab.initramfs,
         logs: &lab.logs,
         cpus: 2,
-        memory: 768,
+        memory: 2048,
         devices: Vec::new(),
         count_instructions: false,
         can_be_put_back: false,
     })?;
+    vm.be_patient(patience(order));
     let ended = cases(&mut vm, lab, order, tally).and_then(|()| vm.finish());
     let complaints = match ended {
         Ok(lines) => lines,
@@ -100,6 +101,14 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How long a case may take: a long one, of ten minutes, most of an hour on a debug kernel.
+fn patience(order: &Order) -> Duration {
+    match order {
+        Order::Cases { pattern } if pattern.starts_with(LONG) => Duration::from_secs(3600),
+        _ => 5 * PATIENCE,
+    }
 }
 
 #[derive(Default)]

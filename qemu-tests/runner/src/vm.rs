@@ -20,8 +20,8 @@ use std::{
     time::Duration,
 };
 
-/// A machine that says nothing for this long hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A machine that says nothing for this long hangs, if it is not given more time ([`Vm::be_patient`]).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the kernel prints when something is wrong with it.
 const SPLATS: &[&str] = &[
@@ -39,7 +39,13 @@ const SPLATS: &[&str] = &[
     "general protection fault",
     "unregister_netdevice: waiting",
     "refcount_t:",
-    "kmemleak:",
+    "suspected memory leaks",
+    "kmemleak: Kernel memory leak detector disabled",
+    "ODEBUG:",
+    "UBSAN:",
+    "ref_tracker:",
+    "lockdep is turned off",
+    "turning off the locking correctness validator",
     "rcu_scheduler_active",
     "soft lockup",
     "scheduling while atomic",
@@ -109,6 +115,7 @@ pub(crate) struct Vm {
     /// How much of the console has been looked through.
     looked_through: usize,
     monitor: Option<Monitor>,
+    patience: Duration,
 }
 
 /// QEMU's own line, and the image that it keeps the machine's state in.
@@ -213,7 +220,13 @@ impl Vm {
                 line: BufReader::new(line),
                 image,
             }),
+            patience: PATIENCE,
         })
+    }
+
+    /// Lets it say nothing for longer, until it counts as hanging.
+    pub(crate) fn be_patient(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// Waits until the machine takes orders.
@@ -236,10 +249,10 @@ impl Vm {
 
     /// The next report. An error if none comes: the machine has ended, or hangs.
     pub(crate) fn report(&mut self) -> Result<Report> {
-        let why = match self.reports.recv_timeout(PATIENCE) {
+        let why = match self.reports.recv_timeout(self.patience) {
             Ok(report) => return Ok(report),
             Err(RecvTimeoutError::Timeout) => {
-                format!("hangs (nothing for {} s)", PATIENCE.as_secs())
+                format!("hangs (nothing for {} s)", self.patience.as_secs())
             }
             Err(RecvTimeoutError::Disconnected) => "ended before its time".to_owned(),
         };
@@ -329,7 +342,7 @@ impl Vm {
     pub(crate) fn finish(mut self) -> Result<Vec<String>> {
         self.order(&Order::Off)?;
         // It is off when its line is cut.
-        while self.reports.recv_timeout(PATIENCE).is_ok() {}
+        while self.reports.recv_timeout(self.patience).is_ok() {}
         drop(self.qemu.kill());
         self.qemu.wait()?;
         Ok(splats(&self.console))

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make test-selftests`: the kernel's own networking tests, without the module, with it, and with its flags on.
+//!
+//! They are scripts for a machine that has everything, so the virtual machine's root is the build environment,
+//! read-only by 9p, with a file system in memory on top.
+
+use crate::{
+    vm::{Config, Vm},
+    Lab, //
+};
+use anyhow::Result;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// The tests that touch what the module touches.
+const TESTS: &[&str] = &[
+    "net/arp_ndisc_evict_nocarrier.sh",
+    "net/arp_ndisc_untracked_subnets.sh",
+    "net/route_localnet.sh",
+    "net/netns-sysctl.sh",
+    "net/altnames.sh",
+    "net/netfilter/br_netfilter.sh",
+    "net/netfilter/ipvs.sh",
+    "net/netfilter/nft_nat.sh",
+    "net/rtnetlink.sh",
+    "net/test_bridge_neigh_suppress.sh",
+    "net/fib_tests.sh",
+    "net/fcnal-test.sh -t ipv4_ping",
+    "net/fcnal-test.sh -t ipv4_tcp",
+    "net/fcnal-test.sh -t ipv4_udp",
+    "net/fcnal-test.sh -t ipv4_bind",
+    "net/fcnal-test.sh -t ipv4_runtime",
+    "net/fcnal-test.sh -t ipv4_netfilter",
+];
+
+/// A test that takes longer than this, in seconds, is stopped, and has failed.
+const LIMIT: u32 = 2400;
+
+/// In which state of the module the tests run, and what brings it about, in the root of the machine.
+const STATES: [(&str, &str); 3] = [
+    ("without the module", "true"),
+    ("loaded, flags 0", "insmod /arp_hidden.ko"),
+    (
+        // A new namespace takes the flags of the first one, a new device those of `default`: all of them.
+        "all devices hidden",
+        "cd /proc/sys/net/ipv4/conf && echo 1 >all/hidden && echo 1 >default/hidden && echo 1 >lo/hidden",
+    ),
+];
+
+/// What came of a test: its exit status, and the lines by which it tells of failures.
+#[derive(PartialEq, Eq)]
+struct Came {
+    status: i32,
+    failures: BTreeSet<String>,
+    passed: usize,
+}
+
+impl Came {
+    fn of(status: i32, output: &str) -> Self {
+        let is = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
+        let lines = || output.lines().map(str::trim);
+        // Without what differs from run to run: names of namespaces, times.
+        let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self {
+            status,
+            failures: lines()
+                .filter(|line| is(line, &["[FAIL]", "FAIL:", "ERROR:"]))
+                .map(plain)
+                .collect(),
+            passed: lines()
+                .filter(|line| is(line, &["[ OK ]", "[ OK  ]", "[  OK  ]", "PASS:", "ok"]))
+                .count(),
+        }
+    }
+
+    fn tell(&self) -> String {
+        let verdict = match self.status {
+            0 => "pass",
+            4 => "skip",
+            124 => "time",
+            _ => "fail",
+        };
+        format!("{verdict} {}/{}", self.passed, self.failures.len())
+    }
+}
+
+/// Runs the tests, in each state, on one machine; prints a table and what differs.
+pub(crate) fn run(lab: &Lab, kernel: &Path, tests: &Path, pattern: &str) -> Result<ExitCode> {
+    let mut vm = Vm::start(&Config {
+        name: "selftests",
+        kernel: &lab.kernel.binary(),
+        initramfs: &lab.initramfs,
+        logs: &lab.logs,
+        cpus: 2,
+        memory: 4096,
+        devices: vec![
+            "-virtfs".to_owned(),
+            "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap"
+                .to_owned(),
+        ],
+        count_instructions: false,
+        can_be_put_back: false,
+    })?;
+    vm.be_patient(Duration::from_secs(u64::from(LIMIT) + 300));
+    vm.ready()?;
+    let modules = kernel.join("modules/lib/modules");
+    vm.shell(&format!(
+        "set -e; modprobe -a 9pnet_virtio 9p overlay virtio_pci; mkdir -p /host /over /root
+        mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root /host
+        mount -t tmpfs over /over; mkdir /over/upper /over/work
+        mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work root /root
+        for dir in proc sys dev tmp run; do mkdir -p /root/$dir; mount --rbind /$dir /root/$dir; done
+        mkdir -p /root/lib/modules; mount --bind /root{modules} /root/lib/modules
+        mount --bind /root{modules} /lib/modules
+        echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6",
+        modules = modules.display()
+    ))?;
+    let wanted: Vec<&str> = TESTS
+        .iter()
+        .copied()
+        .filter(|test| test.contains(pattern))
+        .collect();
+    let mut results: Vec<Vec<Came>> = wanted.iter().map(|_| Vec::new()).collect();
+    for (state, set_up) in STATES {
+        vm.shell(set_up)?;
+        for (test, results) in wanted.iter().zip(&mut results) {
+            let (file, arguments) = test.split_once(' ').unwrap_or((test, ""));
+            let (folder, name) = file.rsplit_once('/').unwrap_or((".", file));
+            let start = Instant::now();
+            let (status, output) = vm.try_shell(&format!(
+                "chroot /root /bin/bash -c 'cd {}/{folder} && PATH=$PWD:/usr/sbin:/usr/bin:/sbin:/bin \
+                 timeout -k 10 {LIMIT} ./{name} {arguments} </dev/null'",
+                tests.display()
+            ))?;
+            let log = format!("{name}{}-{state}.log", arguments.replace(' ', "_"));
+            fs::write(lab.logs.join(log.replace([' ', ','], "_")), &output)?;
+            let result = Came::of(status, &output);
+            eprintln!(
+                "{test}, {state}: {}, {} s",
+                result.tell(),
+                start.elapsed().as_secs()
+            );
+            results.push(result);
+        }
+    }
+    let complaints = vm.finish()?;
+    let mut differs = false;
+    println!("verdict, passed / failed parts of it:");
+    let states: Vec<String> = STATES
+        .iter()
+        .map(|(state, _)| format!("{state:<20}"))
+        .collect();
+    println!("{:<40} {}", "", states.join(" "));
+    for (test, results) in wanted.iter().zip(&results) {
+        let told: Vec<String> = results
+            .iter()
+            .map(|result| format!("{:<20}", result.tell()))
+            .collect();
+        println!("{test:<40} {}", told.join(" "));
+        let [first, others @ ..] = &results[..] else {
+            continue;
+        };
+        for (other, (state, _)) in others.iter().zip(&STATES[1..]) {
+            differs |= (other.status == 0) != (first.status == 0);
+            for line in other.failures.difference(&first.failures) {
+                differs = true;
+                println!("    {state}: {line}");
+            }
+        }
+    }
+    for line in &complaints {
+        println!("# {line}");
+    }
+    println!("logs in {}", lab.logs.display());
+    Ok(if differs || !complaints.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
