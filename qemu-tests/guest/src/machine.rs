@@ -28,6 +28,10 @@ pub(crate) fn mount() -> Result<()> {
         nix::mount::mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("cannot mount {at}"))?;
     }
+    // Where the kernel has them.
+    for (kind, at) in [("debugfs", "/sys/kernel/debug"), ("bpf", "/sys/fs/bpf")] {
+        let _ = nix::mount::mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>);
+    }
     std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let (status, output) = shell("/bin/busybox --install -s /bin && ip link set lo up")?;
     anyhow::ensure!(status == 0, "{output}");

@@ -6,11 +6,13 @@ mod batch;
 mod bench;
 mod case;
 mod cases;
+mod faults;
 mod lab;
 mod machine;
 mod netlink;
 mod random;
 mod tap;
+mod tun;
 mod wire;
 
 use anyhow::{Context, Result};

@@ -44,7 +44,7 @@ fn is_vip(addr: Ipv4Addr) -> bool {
 
 /// A neighbour that asks for all VIPs in turn as fast as it can, and counts the ARP packets from the host that
 /// have one for their sender.
-struct Flood {
+pub(super) struct Flood {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     thread: JoinHandle<Result<Vec<String>>>,
@@ -52,7 +52,7 @@ struct Flood {
 
 impl Flood {
     /// Starts one out of a device of the neighbour's.
-    fn start(neighbour: &Host, device: &str, from: &Wire) -> Result<Self> {
+    pub(super) fn start(neighbour: &Host, device: &str, from: &Wire) -> Result<Self> {
         let tap = neighbour.enter(|| Tap::open(device))??;
         let requests: Vec<Vec<u8>> = (0..VIPS)
             .map(|number| from.request(&who_has(vip(number))).bytes())
@@ -79,8 +79,13 @@ impl Flood {
         Ok(Self { stop, sent, thread })
     }
 
+    /// How many requests it has sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
     /// Ends the flood: what got out.
-    fn end(self) -> Result<Vec<String>> {
+    pub(super) fn end(self) -> Result<Vec<String>> {
         self.stop.store(true, Relaxed);
         self.thread
             .join()
@@ -155,11 +160,11 @@ fn no_gap(lab: &mut Lab, requests: u64) -> Result<()> {
         host.conceal("lo", way)?;
         host.conceal("vips", way)?;
         let flood = Flood::start(&neighbour, "eth0", &wire)?;
-        while flood.sent.load(Relaxed) < requests / 3 {
+        while flood.sent() < requests / 3 {
             churn(&host, &mut ip, (rounds % 128) as u8)?;
             rounds += 1;
         }
-        sent += flood.sent.load(Relaxed);
+        sent += flood.sent();
         let leaks = flood.end()?;
         ensure!(
             leaks.is_empty(),
@@ -210,7 +215,7 @@ fn torn_down(lab: &mut Lab, times: u32) -> Result<()> {
     while neighbour.ip("link show")?.contains("gone") {
         ensure!(Instant::now() < deadline, "a namespace does not go");
     }
-    let sent = flood.sent.load(Relaxed);
+    let sent = flood.sent();
     let leaks = flood.end()?;
     ensure!(leaks.is_empty(), "{leaks:?} got out in {sent} requests");
     wire.answered(who_has(HOST))?;

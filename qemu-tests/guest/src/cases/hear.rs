@@ -4,13 +4,13 @@
 
 use super::{announce::announces, bare, real_server, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::cases,
+    case::{cases, Skip},
     frame::{Arp, BROADCAST},
     lab::{Lab, Way},
     wire::who_has, //
 };
 use anyhow::{ensure, Result};
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::Path};
 
 cases![
     row01_broadcast,
@@ -549,6 +549,11 @@ fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
 
 fn row10_arptables(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
+    let (status, complaint) = host.try_run("arptables -nL")?;
+    if status != 0 && Path::new("/sys/kernel/realtime").exists() {
+        let why = "PREEMPT_RT has no legacy arptables (row10_nft is the other half)";
+        return Err(Skip(format!("{why}: {}", complaint.trim())).into());
+    }
     for way in Way::ALL {
         host.conceal("lo", way)?;
         host.run("arptables -A INPUT -d 10.0.0.1 -j DROP")?;

@@ -3,9 +3,13 @@
 //! The cases, by what they are about; the numbers in their names are the rows of `Documentation/semantics.md`.
 
 mod announce;
+mod churn;
+mod faults;
 mod gap;
 mod hear;
+mod hostile;
 mod knobs;
+mod last;
 mod module;
 mod random;
 mod see;
@@ -30,6 +34,10 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         gap::CASES,
         see::CASES,
         random::CASES,
+        faults::CASES,
+        hostile::CASES,
+        churn::CASES,
+        last::CASES,
     ];
     files.into_iter().flatten()
 }

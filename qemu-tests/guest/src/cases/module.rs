@@ -21,6 +21,7 @@ cases![
     module_refuses_a_live_patch,
     module_refused_without_ftrace,
     module_keeps_ftrace_enabled,
+    module_beside_tracers,
 ];
 
 /// What the kernel has hooked into ARP of a host, and whether `inet_select_addr` is redirected.
@@ -229,5 +230,101 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
         host.source_to(NEIGHBOUR)? != VIP && host.source_to(HOST)? != VIP,
         "the selection is the kernel's"
     );
+    Ok(())
+}
+
+/// Who may look at `inet_select_addr` beside us, how it begins and ends, and how it says how often it was called.
+struct Tracer {
+    name: &'static str,
+    begin: &'static str,
+    end: &'static str,
+    calls: &'static str,
+}
+
+const TRACERS: [Tracer; 4] = [
+    Tracer {
+        name: "a kprobe",
+        begin: "cd /sys/kernel/tracing; echo 'p:probe inet_select_addr' >>kprobe_events; echo 1 >events/kprobes/probe/enable",
+        end: "cd /sys/kernel/tracing; echo 0 >events/kprobes/probe/enable; echo '-:probe' >>kprobe_events",
+        calls: "awk '$1 == \"probe\" { print $2 }' /sys/kernel/tracing/kprobe_profile",
+    },
+    Tracer {
+        name: "function tracing",
+        begin: "cd /sys/kernel/tracing; echo inet_select_addr >set_ftrace_filter; echo function >current_tracer; echo >trace",
+        end: "cd /sys/kernel/tracing; echo nop >current_tracer; echo >set_ftrace_filter",
+        calls: "grep -c 'inet_select_addr <-' /sys/kernel/tracing/trace",
+    },
+    Tracer {
+        name: "an fprobe",
+        begin: "cd /sys/kernel/tracing; echo 'f:entry inet_select_addr' >>dynamic_events; echo 1 >events/fprobes/entry/enable",
+        end: "cd /sys/kernel/tracing; echo 0 >events/fprobes/entry/enable; echo '-:fprobes/entry' >>dynamic_events",
+        calls: "grep -c ' entry: ' /sys/kernel/tracing/trace",
+    },
+    Tracer {
+        name: "a BPF program",
+        begin: "sysctl -q kernel.bpf_stats_enabled=1; bpftool prog load /fentry.o /sys/fs/bpf/fentry autoattach",
+        end: "rm /sys/fs/bpf/fentry; sysctl -q kernel.bpf_stats_enabled=0",
+        calls: "bpftool prog show name entered | grep -o 'run_cnt [0-9]*' | cut -d' ' -f2",
+    },
+];
+
+impl Tracer {
+    fn calls(&self, lab: &Lab) -> Result<u64> {
+        let calls = lab.run(&format!("{} || true", self.calls))?;
+        Ok(calls.trim().parse().unwrap_or(0))
+    }
+}
+
+/// Tracers of all kinds and the redirection do not disturb each other, whoever comes first and goes last.
+fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
+    let (host, _, _) = unnumbered(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    // Asked each time for another destination, so that no route has a source cached.
+    let avoids_vip = |tracers: &[Tracer], hidden: bool| -> Result<()> {
+        let before = tracers
+            .iter()
+            .map(|tracer| tracer.calls(lab))
+            .collect::<Result<Vec<u64>>>()?;
+        host.ip("route flush cache")?;
+        host.ip("route change 10.0.0.0/24 dev eth0")?;
+        let source = host.source_to(NEIGHBOUR)?;
+        ensure!(
+            (source != VIP) == hidden,
+            "hidden: {hidden}, but the source is {source}"
+        );
+        for (tracer, before) in tracers.iter().zip(before) {
+            ensure!(tracer.calls(lab)? > before, "{} saw nothing", tracer.name);
+        }
+        Ok(())
+    };
+    for (index, tracer) in TRACERS.iter().enumerate() {
+        let this = &TRACERS[index..=index];
+        lab.run(tracer.begin)?;
+        avoids_vip(this, false)?;
+        host.conceal("lo", Way::Hidden)?;
+        avoids_vip(this, true)?;
+        lab.run(tracer.end)?;
+        avoids_vip(&[], true)?;
+        lab.run(tracer.begin)?;
+        avoids_vip(this, true)?;
+        host.reveal("lo", Way::Hidden)?;
+        avoids_vip(this, false)?;
+        lab.run(tracer.end)?;
+    }
+    for tracer in &TRACERS {
+        lab.run(tracer.begin)?;
+    }
+    host.conceal("lo", Way::Hidden)?;
+    avoids_vip(&TRACERS, true)?;
+    lab.run("rmmod arp_hidden")?;
+    avoids_vip(&TRACERS, false)?;
+    load()?;
+    host.conceal("lo", Way::Hidden)?;
+    avoids_vip(&TRACERS, true)?;
+    for tracer in &TRACERS {
+        lab.run(tracer.end)?;
+        avoids_vip(&[], true)?;
+    }
     Ok(())
 }

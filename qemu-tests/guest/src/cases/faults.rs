@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that is lacking: each allocation of what the module does fails once. Either it succeeds all the same,
+//! or it fails with ENOMEM and has changed nothing.
+
+use super::{real_server, VIP};
+use crate::{
+    case::{cases, load},
+    faults::{Faults, Walked},
+    lab::{Lab, Way},
+    netlink::{Netlink, Request},
+    wire::who_has, //
+};
+use anyhow::{anyhow, bail, ensure, Result};
+use nix::{
+    errno::Errno,
+    kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags},
+    net::if_::if_nametoindex,
+    sched::{unshare, CloneFlags},
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    net::Ipv4Addr,
+    os::unix::fs::FileExt,
+    path::Path,
+    thread,
+};
+
+cases![
+    fault_in_load,
+    fault_in_new_namespace,
+    fault_in_new_device,
+    fault_in_first_write,
+    fault_in_new_address,
+];
+
+const KNOBS: [&str; 2] = ["hidden", "arp_invisible"];
+
+/// The number of the module's files in the current namespace's directories, which must be all or none.
+fn files(directories: &[&str]) -> usize {
+    directories
+        .iter()
+        .flat_map(|directory| {
+            KNOBS.map(|knob| format!("/proc/sys/net/ipv4/conf/{directory}/{knob}"))
+        })
+        .filter(|file| Path::new(file).exists())
+        .count()
+}
+
+fn note(lab: &mut Lab, walked: Walked) {
+    lab.note = Some(format!(
+        "{} allocations failed, {} attempts were refused",
+        walked.failed, walked.refused
+    ));
+}
+
+fn fault_in_load(lab: &mut Lab) -> Result<()> {
+    let faults = Faults::new()?;
+    let (host, _, wire) = real_server(lab)?;
+    lab.run("rmmod arp_hidden")?;
+    let module = File::open("/arp_hidden.ko")?;
+    let directories = ["all", "default", "lo", "eth0"];
+    let walked = faults.walk(
+        || finit_module(&module, c"", ModuleInitFlags::empty()),
+        |_, result, _| {
+            let files = host.enter(|| files(&directories))?;
+            match result {
+                Ok(()) => {
+                    ensure!(files == 2 * directories.len(), "{files} files");
+                    delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)?;
+                    Ok(false)
+                }
+                Err(Errno::ENOMEM) => {
+                    ensure!(files == 0, "{files} files are left");
+                    ensure!(
+                        !Path::new("/sys/module/arp_hidden").exists()
+                            && !Path::new("/proc/net/arp_hidden").exists(),
+                        "the module is left"
+                    );
+                    Ok(true)
+                }
+                Err(error) => bail!("{error}"),
+            }
+        },
+    )?;
+    load()?;
+    host.conceal("lo", Way::Hidden)?;
+    wire.silent(who_has(VIP))?;
+    note(lab, walked);
+    Ok(())
+}
+
+fn fault_in_new_namespace(lab: &mut Lab) -> Result<()> {
+    let faults = Faults::new()?;
+    // In a thread, which is left in the last of the namespaces.
+    let walked = thread::spawn(move || {
+        faults.walk(
+            || unshare(CloneFlags::CLONE_NEWNET),
+            |_, result, _| match result {
+                Ok(()) => {
+                    // A namespace without lo is refused, so the files of lo are there.
+                    let files = files(&["all", "default", "lo"]);
+                    let table = Path::new("/proc/thread-self/net/arp_hidden").exists();
+                    ensure!(files == 6 && table, "{files} files, table: {table}");
+                    Ok(false)
+                }
+                Err(Errno::ENOMEM) => Ok(true),
+                Err(error) => bail!("{error}"),
+            },
+        )
+    });
+    let walked = walked.join().map_err(|_| anyhow!("panicked"))??;
+    note(lab, walked);
+    Ok(())
+}
+
+fn fault_in_new_device(lab: &mut Lab) -> Result<()> {
+    let faults = Faults::new()?;
+    let (host, _, _) = real_server(lab)?;
+    // The new device is concealed from its start on, so that it arms all there is.
+    host.conf("all", "hidden", 1)?;
+    host.conf("default", "hidden", 1)?;
+    let walked = host.enter(|| {
+        let netlink = Netlink::open()?;
+        let (make, delete) = (Request::add_dummy("dummy0"), Request::delete_link("dummy0"));
+        faults.walk(
+            || netlink.send(&make),
+            |_, sent, _| {
+                // The answer may be lost as well, for want of memory.
+                let told = sent.and_then(|()| netlink.outcome());
+                let files = files(&["dummy0"]);
+                if if_nametoindex("dummy0").is_err() {
+                    ensure!(files == 0, "{files} files of a device that is not there");
+                    refused_for_memory(told)?;
+                    return Ok(true);
+                }
+                ensure!(files == 2, "{files} files of the new device");
+                let value = fs::read_to_string("/proc/sys/net/ipv4/conf/dummy0/hidden")?;
+                ensure!(value == "1\n", "the new device has the value {value}");
+                netlink.send(&delete)?;
+                netlink.outcome()?;
+                Ok(false)
+            },
+        )
+    })??;
+    note(lab, walked);
+    Ok(())
+}
+
+/// What netlink says must be that memory is lacking.
+fn refused_for_memory(told: Result<()>) -> Result<()> {
+    let Err(error) = told else {
+        bail!("netlink says that it was done");
+    };
+    let told = format!("{error:#}");
+    ensure!(
+        told.contains("os error 12") || told.contains("ENOMEM") || told.contains("ENOBUFS"),
+        "{told}"
+    );
+    Ok(())
+}
+
+fn value(file: &File) -> Result<i32> {
+    let mut text = [0; 16];
+    let len = file.read_at(&mut text, 0)?;
+    Ok(std::str::from_utf8(&text[..len])?.trim().parse()?)
+}
+
+/// The first flag of a host, on a device that never had one.
+fn fault_in_first_write(lab: &mut Lab) -> Result<()> {
+    let faults = Faults::new()?;
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("addr del 10.0.0.100/32 dev lo")?;
+    host.conf("all", "hidden", 1)?;
+    let new_device = || -> Result<File> {
+        host.ip("link add dummy0 up type dummy")?;
+        host.ip("addr add 10.0.0.100/32 dev dummy0")?;
+        let knob = host.enter(|| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/proc/sys/net/ipv4/conf/dummy0/hidden")
+        })??;
+        Ok(knob)
+    };
+    let knob = std::cell::RefCell::new(new_device()?);
+    let walked = faults.walk(
+        || knob.borrow().write_at(b"1", 0),
+        |_, result, _| {
+            let refused = match result {
+                Ok(_) => {
+                    ensure!(value(&knob.borrow())? == 1, "the value is not there");
+                    false
+                }
+                Err(error) if error.raw_os_error() == Some(Errno::ENOMEM as i32) => {
+                    ensure!(value(&knob.borrow())? == 0, "half set");
+                    wire.answered(who_has(VIP))?;
+                    // The next try works.
+                    knob.borrow().write_at(b"1", 0)?;
+                    true
+                }
+                Err(error) => return Err(error.into()),
+            };
+            wire.silent(who_has(VIP))?;
+            host.ip("link del dummy0")?;
+            knob.replace(new_device()?);
+            wire.answered(who_has(VIP))?;
+            Ok(refused)
+        },
+    )?;
+    note(lab, walked);
+    Ok(())
+}
+
+/// An address that comes to a concealed device is refused, or concealed: it is never there and heard.
+fn fault_in_new_address(lab: &mut Lab) -> Result<()> {
+    let faults = Faults::new()?;
+    let (host, _, wire) = real_server(lab)?;
+    host.conceal("lo", Way::Strict)?;
+    let new = Ipv4Addr::new(10, 0, 0, 101);
+    let (netlink, lo) = host.enter(|| (Netlink::open(), if_nametoindex("lo")))?;
+    let (netlink, lo) = (netlink?, lo?);
+    let walked = faults.walk(
+        || netlink.send(&Request::add_address(lo, new)),
+        |_, sent, _| {
+            let told = sent.and_then(|()| netlink.outcome());
+            let there = host.ip("addr show dev lo")?.contains("10.0.0.101/32");
+            wire.silent(who_has(new).unicast())?;
+            if there {
+                host.ip("addr del 10.0.0.101/32 dev lo")?;
+                return Ok(false);
+            }
+            refused_for_memory(told)?;
+            Ok(true)
+        },
+    )?;
+    note(lab, walked);
+    Ok(())
+}
