@@ -175,7 +175,7 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
     let modules = root.join("lib/modules").join(&kernel.release);
     fs::create_dir_all(&modules)?;
     // Where packages of modules put them, for modprobe.
-    let module = modules_under_test.first().context("no module")?;
+    let module = files.first().context("no module")?;
     let updates = modules.join("updates/dkms");
     copy(
         module,
