@@ -305,10 +305,16 @@ fn long_hostile_frames(lab: &mut Lab) -> Result<()> {
     frames(lab, 1_000_000)
 }
 
-/// A packet of ARP for a device with hardware addresses of `len` bytes.
-fn request(hardware: u16, len: u8, tip: Ipv4Addr) -> Vec<u8> {
+/// The EtherType of IPv4, which ARP has for its protocol.
+const IPV4: u16 = 0x0800;
+/// What it is on amateur radio's devices.
+const AX25_P_IP: u16 = 0xcc;
+
+/// A request for a device with hardware addresses of `len` bytes.
+fn request(hardware: u16, protocol: u16, len: u8, tip: Ipv4Addr) -> Vec<u8> {
     let mut packet = hardware.to_be_bytes().to_vec();
-    packet.extend([8, 0, len, 4, 0, 1]);
+    packet.extend(protocol.to_be_bytes());
+    packet.extend([len, 4, 0, 1]);
     packet.extend(vec![2; len.into()]);
     packet.extend([10, 1, 0, 2]);
     packet.extend(vec![0; len.into()]);
@@ -337,7 +343,7 @@ fn hostile_fragments(lab: &mut Lab) -> Result<()> {
             for second in [first, (first + 1).min(28), 27] {
                 let second = second.max(first);
                 for tip in [VIP, own] {
-                    let packet = request(1, 6, tip);
+                    let packet = request(1, IPV4, 6, tip);
                     let pieces = [
                         &header[..],
                         &packet[..first],
@@ -372,27 +378,31 @@ fn hostile_fragments(lab: &mut Lab) -> Result<()> {
 
 /// Devices with hardware addresses of another length than Ethernet's: what the kernel runs ARP on as well.
 fn hostile_hardware_types(lab: &mut Lab) -> Result<()> {
-    const ARPHRD: [(&str, u16, u8); 4] = [
-        ("InfiniBand", 32, 20),
-        ("EUI-64", 27, 8),
-        ("AX.25", 3, 7),
-        ("tunnel", 768, 4),
+    // The types to which a tun device knows the length.
+    const ARPHRD: [(&str, u16, u16, u8); 6] = [
+        ("IPv6 GRE", 823, IPV4, 16),
+        ("IEEE 802.15.4", 804, IPV4, 8),
+        ("NET/ROM", 0, AX25_P_IP, 7),
+        ("tunnel", 768, IPV4, 4),
+        ("LocalTalk", 773, IPV4, 1),
+        ("without hardware addresses", 0xfffe, IPV4, 0),
     ];
     let (host, _, _) = real_server(lab)?;
     let own = Ipv4Addr::new(10, 1, 0, 1);
-    for (name, hardware, len) in ARPHRD {
+    for (name, hardware, protocol, len) in ARPHRD {
         let mut tun = host.enter(|| Tun::of_type("tun0", hardware.into()))??;
         host.ip("link set tun0 arp on up")?;
         host.ip("addr add 10.1.0.1/24 dev tun0")?;
         let mut answers = |tip| -> Result<bool> {
             for tip in [tip, own] {
-                tun.send(&[&[0, 0, 8, 6], &request(hardware, len, tip)])?;
+                tun.send(&[&[0, 0, 8, 6], &request(hardware, protocol, len, tip)])?;
             }
             let mut answered = Vec::new();
             let sip = 4 + 8 + usize::from(len);
             while answered.last() != Some(&own) {
                 let packet = tun.next(10_000)?;
-                let packet = packet.context("no answer for the device's own address")?;
+                let packet =
+                    packet.with_context(|| format!("{name}: no answer for its own address"))?;
                 if packet.get(2..4) == Some(&[8, 6]) && packet.get(10..12) == Some(&[0, 2]) {
                     let sip: [u8; 4] = packet[sip..sip + 4].try_into()?;
                     answered.push(sip.into());
