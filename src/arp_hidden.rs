@@ -62,9 +62,9 @@ struct ArpHidden {
 impl kernel::InPlaceModule for ArpHidden {
     fn init(_: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _: { select::probe()? },
             freed: rcu_hash::Barrier,
             namespaces <- net::Registration::new(),
+            _: { select::probe()? },
             addresses <- inetaddr::Notifiers::register(),
             devices <- netdevice::Notifier::register(),
             _: {

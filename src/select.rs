@@ -51,7 +51,8 @@ fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
     })
 }
 
-/// Finds out, before anything else is done, whether the kernel lets the selection be redirected. Sleeps.
+/// Finds out whether the kernel lets the selection be redirected. While it does, others select by [`Select`], so
+/// namespaces must have their state. Sleeps.
 pub(crate) fn probe() -> Result {
     if wanted() {
         redirect()?;
