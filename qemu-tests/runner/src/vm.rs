@@ -172,7 +172,7 @@ impl Vm {
             .arg(config.kernel)
             .arg("-initrd")
             .arg(config.initramfs)
-            .args(["-append", "console=ttyS0 panic=-1 rdinit=/init"])
+            .args(["-append", "console=ttyS0 oops=panic panic=-1 rdinit=/init"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .args([
