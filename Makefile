@@ -27,7 +27,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
-	@echo "                    'debug' is a kernel of our own that finds mistakes"
+	@echo "                    'debug' is one of our own with KASAN, lockdep, kmemleak"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
@@ -48,10 +48,6 @@ demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 .PHONY: test
 test: ## lint, unit tests, every case on a booted stock kernel, every cluster's recipe
 	@scripts/build test
-
-.PHONY: test-debug
-test-debug: ## every case on a kernel of our own with KASAN, lockdep, kmemleak and failing allocations
-	@KERNEL=debug scripts/build cases
 
 .PHONY: test-matrix
 test-matrix: ## every case on each stock flavour of the two newest kernel series

@@ -122,7 +122,7 @@ fn works(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
 fn directors(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     /// What VRRP takes at most: three advertisements are missed, and the lower priority waits for less than one
     /// more. The rest is for machines that do not run all the time.
-    const LONGEST: Duration = Duration::from_millis(3600 + 1400);
+    const LONGEST: Duration = Duration::from_millis(3600 + 3400);
     let names = cluster.names().to_vec();
     let [first, out, back, cut, mended] = &recipe.parts[..] else {
         bail!("the recipe has other parts");

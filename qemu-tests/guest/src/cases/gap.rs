@@ -97,7 +97,7 @@ impl Flood {
 /// which the routes alone go and come, too.
 fn come_and_go(ip: &mut Batch, round: u8) -> Result<()> {
     for number in 0..VIPS {
-        let (prefix, turns) = if number % 4 == 0 { (28, 8) } else { (32, 0) };
+        let (prefix, turns) = if number % 4 == 0 { (28, 24) } else { (32, 0) };
         let address = format!("{}/{prefix}", vip(round + number));
         let (come, go) = (
             format!("addr add {address} dev lo"),

@@ -10,7 +10,7 @@ use crate::{
     wire::who_has, //
 };
 use anyhow::{ensure, Result};
-use std::{net::Ipv4Addr, path::Path};
+use std::{iter, net::Ipv4Addr, path::Path};
 
 cases![
     row01_broadcast,
@@ -445,12 +445,7 @@ fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let other = Ipv4Addr::new(10, 0, 0, 9);
     host.conf("eth0", "arp_accept", 1)?;
-    for way in [
-        None,
-        Some(Way::Hidden),
-        Some(Way::Strict),
-        Some(Way::Invisible),
-    ] {
+    for way in iter::once(None).chain(Way::ALL.map(Some)) {
         if let Some(way) = way {
             host.conceal("lo", way)?;
             host.conceal("eth0", way)?;
