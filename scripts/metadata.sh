@@ -13,10 +13,11 @@ check_kernel() {
 	for tool in rustc bindgen; do
 		command -v $tool >/dev/null || die "$tool is missing: install the version that the kernel was built with"
 	done
-	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$conf")
+	# Newer kernels write it without quotes.
+	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\?\([^"]*\)"\?$/\1/p' "$conf")
 	found=$(rustc --version)
 	[ "${wanted%% (*}" = "${found%% (*}" ] ||
-		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc (or put it first in PATH)"
+		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc"
 }
 
 # compose SRC HEADERS COMMON KDIR: builds the Rust metadata from the source tree SRC with the configuration of
