@@ -399,16 +399,20 @@ pub(crate) fn splats(console: &Path) -> Vec<String> {
     splats_in(&String::from_utf8_lossy(&log))
 }
 
-/// A warning of the kernel's about itself, which is no splat: `fault_in_load` brings it about, as it has memory
-/// lacking for the module's tracepoints, too.
-const OWN_WARNING: &str = " at event_define_fields+";
+/// Where the kernel speaks of itself at length and nothing is wrong, and how that ends: `fault_in_load` brings it
+/// about. Memory is lacking for the file of the module, or for its tracepoints, of which the kernel warns.
+const NO_SPLATS: &[(&str, &str)] = &[
+    ("vm_struct allocation failed", " </TASK>"),
+    (" at event_define_fields+", "---[ end trace"),
+];
 
 fn splats_in(log: &str) -> Vec<String> {
-    let mut own = false;
+    let mut until = None;
     let lines = log.lines().filter(|line| {
-        own |= line.contains("WARNING:") && line.contains(OWN_WARNING);
-        let keep = !own;
-        own &= !line.contains("---[ end trace");
+        let begins = NO_SPLATS.iter().find(|(begin, _)| line.contains(begin));
+        until = until.or(begins.map(|(_, end)| end));
+        let keep = until.is_none();
+        until = until.filter(|end| !line.contains(*end));
         keep
     });
     let lines: Vec<&str> = lines.collect();
