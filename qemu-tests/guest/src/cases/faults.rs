@@ -96,37 +96,28 @@ fn fault_in_load(lab: &mut Lab) -> Result<()> {
 
 fn fault_in_new_namespace(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
-    let walked = new_namespaces(&faults, |result| match result {
-        Ok(()) => {
-            // A namespace without lo is refused, so the files of lo are there.
-            let files = files(&["all", "default", "lo"]);
-            let table = Path::new("/proc/thread-self/net/arp_hidden").exists();
-            ensure!(files == 6 && table, "{files} files, table: {table}");
-            Ok(false)
-        }
-        // EINVAL is what the kernel makes of memory that is lacking for the name of lo.
-        Err(Errno::ENOMEM | Errno::EINVAL) => Ok(true),
-        Err(error) => bail!("{error}"),
-    })?;
+    // In a thread, which is left in the last of the namespaces.
+    let walked = thread::spawn(move || {
+        faults.walk(
+            || unshare(CloneFlags::CLONE_NEWNET),
+            |_, result, _| match result {
+                Ok(()) => {
+                    // A namespace without lo is refused, so the files of lo are there.
+                    let files = files(&["all", "default", "lo"]);
+                    let table = Path::new("/proc/thread-self/net/arp_hidden").exists();
+                    ensure!(files == 6 && table, "{files} files, table: {table}");
+                    Ok(false)
+                }
+                // EINVAL is what the kernel makes of memory that is lacking for the name of lo, EEXIST for
+                // /proc/net/stat.
+                Err(Errno::ENOMEM | Errno::EINVAL | Errno::EEXIST) => Ok(true),
+                Err(error) => bail!("{error}"),
+            },
+        )
+    });
+    let walked = walked.join().map_err(|_| anyhow!("panicked"))??;
     note(lab, walked);
     Ok(())
-}
-
-/// Makes namespaces, in a thread, which is left in the last of them.
-fn new_namespaces(
-    faults: &Faults,
-    mut judge: impl FnMut(nix::Result<()>) -> Result<bool> + Send,
-) -> Result<Walked> {
-    thread::scope(|scope| {
-        let walk = || {
-            faults.walk(
-                || unshare(CloneFlags::CLONE_NEWNET),
-                |_, result, _| judge(result),
-            )
-        };
-        let walked = scope.spawn(walk).join();
-        walked.map_err(|_| anyhow!("panicked"))?
-    })
 }
 
 fn fault_in_new_device(lab: &mut Lab) -> Result<()> {
