@@ -12,6 +12,7 @@ mod demo;
 mod initramfs;
 mod pcap;
 mod recipe;
+mod secure_boot;
 mod selftests;
 mod switch;
 mod test;
@@ -27,6 +28,7 @@ use std::{
     path::PathBuf,
     process::ExitCode, //
 };
+use vm::{Boot, OUR_INIT};
 
 #[derive(Parser)]
 struct Cli {
@@ -104,6 +106,7 @@ struct Given {
 /// What every action needs to start machines.
 struct Lab {
     kernel: Kernel,
+    module: PathBuf,
     initramfs: PathBuf,
     /// Where consoles, logs and pcaps go.
     logs: PathBuf,
@@ -125,9 +128,19 @@ impl Lab {
         let initramfs = initramfs::make(&kernel, &files, &guest, &logs)?;
         Ok(Self {
             kernel,
+            module: given.module.clone(),
             initramfs,
             logs,
         })
+    }
+
+    /// How a machine boots the kernel, with the guest as PID 1.
+    fn boot(&self) -> Boot<'_> {
+        Boot::Kernel {
+            binary: &self.kernel.binary,
+            initramfs: &self.initramfs,
+            options: OUR_INIT,
+        }
     }
 }
 
