@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own.
 KERNEL ?=
 KDIR ?=
+# Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
+DESTDIR ?=
 # Which cases `make test` runs: a pattern, matched anywhere in a case's name.
 CASE ?=
 # Which cluster `make demo` shows: a pattern, as CASE.
@@ -20,7 +22,7 @@ STEPS ?= 10000
 # `make fuzz`: how many inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## this list
@@ -41,6 +43,18 @@ help: ## this list
 modules: ## build/<kernel release>/arp_hidden.ko
 	@scripts/build modules
 
+.PHONY: deb
+deb: ## the Debian packages: build/deb/
+	@scripts/build deb
+
+.PHONY: install
+install: ## build for the running kernel (or KDIR) and install, into DESTDIR if it is set
+	@scripts/build install
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` has installed, but a sysctl.d file that was edited
+	@scripts/build uninstall
+
 .PHONY: demo
 demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 	@scripts/build demo
@@ -48,6 +62,10 @@ demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 .PHONY: test
 test: ## lint, unit tests, every case on a booted stock kernel, every cluster's recipe
 	@scripts/build test
+
+.PHONY: test-install
+test-install: ## the packages and `make install`: into a Debian chroot, through a kernel's upgrade, and out of it
+	@scripts/build test-install
 
 .PHONY: test-matrix
 test-matrix: ## every case on each stock flavour of the two newest kernel series

@@ -40,3 +40,6 @@ locked() {
 	say "another run is preparing the $1; waiting for it"
 	flock 9
 }
+
+# The version, from the one place where it is written.
+version() { sed -n 's/^export ARP_HIDDEN_VERSION := //p' "$TOP/Kbuild"; }
