@@ -10,6 +10,7 @@ mod cluster;
 mod clusters;
 mod demo;
 mod initramfs;
+mod install;
 mod pcap;
 mod recipe;
 mod secure_boot;
@@ -57,6 +58,13 @@ enum Action {
         #[arg(long, default_value = "")]
         case: String,
     },
+    /// Install, upgrade and purge the packages on a Debian system; KTAP on standard output.
+    Install {
+        #[command(flatten)]
+        given: Given,
+        #[command(flatten)]
+        system: System,
+    },
     /// Show a cluster without the module and with it.
     Demo {
         #[command(flatten)]
@@ -90,6 +98,23 @@ enum Action {
         #[arg(long)]
         steps: usize,
     },
+}
+
+/// What `install` works with besides.
+#[derive(Args)]
+struct System {
+    /// The folder of the system, as scripts/system-image made it.
+    #[arg(long)]
+    system: PathBuf,
+    /// The folder with the packages.
+    #[arg(long)]
+    packages: PathBuf,
+    /// The folder with a later version of the packages.
+    #[arg(long)]
+    later: PathBuf,
+    /// Only the cases whose names contain this.
+    #[arg(long, default_value = "")]
+    case: String,
 }
 
 /// What every action works with.
@@ -156,6 +181,7 @@ fn main() -> Result<ExitCode> {
         Action::Selftests { given, tests, case } => {
             selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
+        Action::Install { given, system } => install::run(&Lab::new(&given)?, &system),
         Action::Demo { given, cluster } => demo::run(&Lab::new(&given)?, &cluster),
         Action::Bench {
             given,
