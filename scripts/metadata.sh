@@ -20,6 +20,14 @@ check_kernel() {
 		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc"
 }
 
+# unpack_source TARBALL SRC: what of the kernel's source compose() has a use for, which is less than half of it.
+unpack_source() {
+	mkdir -p "$2"
+	tar -xf "$1" -C "$2" --strip-components=1 --exclude='*/drivers/*.c' --exclude='*/sound/*.c' --exclude='*/fs/*.c' \
+		--exclude='*/dts/*' --exclude='*/tools/testing/*' --exclude='*/Documentation/*/*' \
+		--exclude='*/drivers/gpu/drm/amd/*.h'
+}
+
 # compose SRC HEADERS COMMON KDIR: builds the Rust metadata from the source tree SRC with the configuration of
 # the headers package, and makes KDIR of links to the headers and the metadata. The headers stay untouched.
 # Works in the current folder, in obj/.
