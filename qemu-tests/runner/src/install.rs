@@ -37,7 +37,7 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -351,7 +351,7 @@ fn purge(site: &mut Site<'_>) -> Result<String> {
 struct Site<'a> {
     lab: &'a Lab,
     system: &'a System,
-    /// The folder that rs1 has at /lab.
+    /// The disk that rs1 has at /lab.
     shared: PathBuf,
     /// The kernels that rs1 has at first, and is upgraded to.
     older: String,
@@ -422,10 +422,16 @@ impl<'a> Site<'a> {
                 }
             }
         }
-        fs::create_dir_all(shared.join("boot"))?;
         fs::copy(
             std::env::current_exe()?.with_file_name("guest"),
             shared.join("guest"),
+        )?;
+        let disk = shared.with_extension("img");
+        run_command(
+            Command::new("mke2fs")
+                .args(["-q", "-F", "-t", "ext4", "-L", "lab", "-d"])
+                .args([&shared, &disk])
+                .arg("256M"),
         )?;
         let (lan, mut cables) = Switch::new(MACHINES.len())?;
         let ask = |who| {
@@ -447,7 +453,7 @@ impl<'a> Site<'a> {
         Ok(Self {
             lab,
             system,
-            shared,
+            shared: disk,
             older: release("older")?,
             newer: release("newer")?,
             _asks: Beacon::new(cables.remove(1), vec![ask(VIP), ask(OWN)], PAUSE),
@@ -492,37 +498,28 @@ impl<'a> Site<'a> {
     /// Boots rs1, and waits until systemd has.
     fn boot(&mut self, disk: &Disk) -> Result<Vm> {
         self.done += "rs1 boots\n";
-        let share = |name: &str, folder: &Path, options: &str| {
+        let plug = |name: &str, image: &Path, options: &str| {
             [
-                "-virtfs".to_owned(),
+                "-drive".to_owned(),
                 format!(
-                    "local,path={},mount_tag={name},security_model=none{options}",
-                    folder.display()
+                    "if=none,id={name},cache=unsafe,file={},{options}",
+                    image.display()
                 ),
+                "-device".to_owned(),
+                format!("virtio-blk-pci,drive={name}"),
             ]
         };
         let mut devices = self.cables[0].card(mac(0));
-        devices.extend([
-            "-drive".to_owned(),
-            format!(
-                "if=none,id=disk,format=qcow2,cache=unsafe,file={}",
-                disk.image.display()
-            ),
-            "-device".to_owned(),
-            "virtio-blk-pci,drive=disk".to_owned(),
-        ]);
-        devices.extend(share("lab", &self.shared, ""));
-        devices.extend(share(
-            "archive",
-            &self.system.system.join("archive"),
-            ",readonly=on",
-        ));
+        devices.extend(plug("disk", &disk.image, "format=qcow2"));
+        devices.extend(plug("lab", &self.shared, "format=raw"));
+        let archive = self.system.system.join("archive.img");
+        devices.extend(plug("archive", &archive, "format=raw,readonly=on"));
         let mut rs1 = Vm::start(&Config {
             name: "install-rs1",
             boot: Boot::Kernel {
                 binary: &disk.boot.join(BOOT[0]),
                 initramfs: &disk.boot.join(BOOT[1]),
-                options: "root=/dev/vda rw",
+                options: "root=LABEL=system",
             },
             logs: &self.lab.logs,
             cpus: 2,
@@ -542,11 +539,17 @@ impl<'a> Site<'a> {
     /// Shuts rs1 down. Its kernel must not have complained.
     fn shut_down(&mut self, mut rs1: Vm, disk: &Disk) -> Result<()> {
         // A kernel's initramfs is what update-initramfs made last.
-        self.shell(&mut rs1, "cp -L /vmlinuz /initrd.img /lab/boot/")?;
+        self.shell(&mut rs1, "cp -L /vmlinuz /initrd.img /lab/")?;
         self.done += "rs1 shuts down\n";
         let complaints = rs1.finish()?;
         for file in BOOT {
-            fs::copy(self.shared.join("boot").join(file), disk.boot.join(file))?;
+            let to = disk.boot.join(file);
+            run_command(
+                Command::new("debugfs")
+                    .args(["-R", &format!("dump /{file} {}", to.display())])
+                    .arg(&self.shared)
+                    .stderr(Stdio::null()), // its version
+            )?;
         }
         ensure!(
             complaints.is_empty(),
