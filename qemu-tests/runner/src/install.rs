@@ -237,7 +237,7 @@ fn upgrade(site: &mut Site<'_>) -> Result<String> {
         "lines echoed: {first} before the upgrade, {during} during it, {after} after it"
     );
     ensure!(
-        said.contains("stays loaded; the new one is taken at the next boot"),
+        said.contains("stays loaded with its flags"),
         "apt does not say that the module stays:\n{said}"
     );
     let seen = site.silent(from)?;
@@ -574,9 +574,12 @@ impl<'a> Site<'a> {
         })?;
         client.ready()?;
         let script = format!(
-            "modprobe virtio_net && ip addr add 10.0.0.2/24 dev eth0 && ip link set eth0 up &&
-             ip neigh add {VIP} lladdr {} nud permanent dev eth0 &&
-             (n=0; while :; do n=$((n + 1)); echo $n; usleep 50000; done) </dev/null 2>&1 | \
+            "set -e
+             modprobe virtio_net
+             ip addr add 10.0.0.2/24 dev eth0
+             ip link set eth0 up
+             ip neigh add {VIP} lladdr {} nud permanent dev eth0
+             {{ n=0; while :; do n=$((n + 1)); echo $n; usleep 50000; done; }} </dev/null 2>/dev/null |
                  nc {VIP} 7 >/run/echoed 2>&1 &",
             Colons(mac(0))
         );
