@@ -28,6 +28,8 @@ pub(crate) struct Lab {
     wires: Vec<Rc<Wire>>,
     /// What the case has to tell when it ends.
     pub(crate) note: Option<String>,
+    /// What the case taints the kernel with, not by a fault of the module's.
+    pub(crate) taints: u64,
 }
 
 impl Lab {
@@ -38,6 +40,7 @@ impl Lab {
             hosts: Vec::new(),
             wires: Vec::new(),
             note: None,
+            taints: 0,
         }
     }
 

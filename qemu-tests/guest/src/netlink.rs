@@ -4,6 +4,7 @@
 
 use anyhow::{ensure, Context, Result};
 use nix::{
+    errno::Errno,
     libc,
     sys::socket::{
         recv,
@@ -17,7 +18,6 @@ use nix::{
     },
 };
 use std::{
-    io,
     net::Ipv4Addr,
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -52,12 +52,10 @@ impl Netlink {
         let len = recv(self.0.as_raw_fd(), &mut answer, MsgFlags::empty())?;
         ensure!(len >= 20, "a short answer from netlink");
         let error = i32::from_ne_bytes(answer[16..20].try_into()?);
-        ensure!(
-            error == 0,
-            "netlink: {}",
-            io::Error::from_raw_os_error(-error)
-        );
-        Ok(())
+        match error {
+            0 => Ok(()),
+            error => Err(Errno::from_raw(-error)).context("netlink answers"),
+        }
     }
 }
 

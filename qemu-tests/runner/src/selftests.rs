@@ -110,7 +110,7 @@ pub(crate) fn run(lab: &Lab, kernel: &Path, tests: &Path, pattern: &str) -> Resu
     vm.ready()?;
     let modules = kernel.join("modules/lib/modules");
     vm.shell(&format!(
-        "set -e; modprobe -a 9pnet_virtio 9p overlay virtio_pci; mkdir -p /host /over /root
+        "set -e; modprobe -q virtio_pci || true; modprobe -a 9pnet_virtio 9p overlay; mkdir -p /host /over /root
         mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose root /host
         mount -t tmpfs over /over; mkdir /over/upper /over/work
         mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work root /root

@@ -463,8 +463,23 @@ pub(crate) fn splats(console: &Path) -> Vec<String> {
     splats_in(&String::from_utf8_lossy(&log))
 }
 
+/// Where the kernel speaks of itself at length and nothing is wrong, and how that ends: `fault_in_load` brings it
+/// about. Memory is lacking for the file of the module, or for its tracepoints, of which the kernel warns.
+const NO_SPLATS: &[(&str, &str)] = &[
+    ("vm_struct allocation failed", " </TASK>"),
+    (" at event_define_fields+", "---[ end trace"),
+];
+
 fn splats_in(log: &str) -> Vec<String> {
-    let lines: Vec<&str> = log.lines().collect();
+    let mut until = None;
+    let lines = log.lines().filter(|line| {
+        let begins = NO_SPLATS.iter().find(|(begin, _)| line.contains(begin));
+        until = until.or(begins.map(|(_, end)| end));
+        let keep = until.is_none();
+        until = until.filter(|end| !line.contains(*end));
+        keep
+    });
+    let lines: Vec<&str> = lines.collect();
     let mut found = Vec::new();
     let mut until = 0;
     for (at, line) in lines.iter().enumerate() {

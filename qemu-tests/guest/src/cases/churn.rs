@@ -215,7 +215,7 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
 }
 
 fn churn_of_everything(lab: &mut Lab) -> Result<()> {
-    everything(lab, Duration::from_secs(20))
+    everything(lab, Duration::from_secs(60))
 }
 
 fn long_churn_of_everything(lab: &mut Lab) -> Result<()> {
