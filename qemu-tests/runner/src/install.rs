@@ -579,8 +579,8 @@ impl<'a> Site<'a> {
              ip addr add 10.0.0.2/24 dev eth0
              ip link set eth0 up
              ip neigh add {VIP} lladdr {} nud permanent dev eth0
-             {{ n=0; while :; do n=$((n + 1)); echo $n; usleep 50000; done; }} </dev/null 2>/dev/null |
-                 nc {VIP} 7 >/run/echoed 2>&1 &",
+             (n=0; while :; do n=$((n + 1)); echo $n; usleep 50000; done | nc {VIP} 7 >/run/echoed) \
+                 </dev/null >/dev/null 2>&1 &",
             Colons(mac(0))
         );
         self.shell(&mut client, &script)?;
