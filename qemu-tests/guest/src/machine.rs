@@ -15,6 +15,11 @@ use std::{
     process::Command,
 };
 
+/// Whether this is PID 1, whose machine it is.
+pub(crate) fn is_ours() -> bool {
+    std::process::id() == 1
+}
+
 /// Mounts what programs expect, and gives busybox's applets their names.
 pub(crate) fn mount() -> Result<()> {
     for (kind, at) in [
@@ -61,8 +66,12 @@ pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), text))
 }
 
-/// Switches the machine off.
+/// Switches the machine off, or has its PID 1 do it.
 pub(crate) fn off() {
-    nix::unistd::sync();
-    let _ = reboot(RebootMode::RB_POWER_OFF);
+    if is_ours() {
+        nix::unistd::sync();
+        let _ = reboot(RebootMode::RB_POWER_OFF);
+    } else {
+        let _ = Command::new("systemctl").arg("poweroff").status();
+    }
 }

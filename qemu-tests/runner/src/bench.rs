@@ -76,8 +76,7 @@ pub(crate) fn run(lab: &Lab, documentation: &Path, quick: bool, update: bool) ->
 fn measure(lab: &Lab, quick: bool) -> Result<Figures> {
     let mut vm = Vm::start(&Config {
         name: "bench",
-        kernel: &lab.kernel.binary(),
-        initramfs: &lab.initramfs,
+        boot: lab.boot(),
         logs: &lab.logs,
         cpus: 1,
         memory: 1024,

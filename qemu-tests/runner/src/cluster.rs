@@ -84,8 +84,7 @@ impl Machines {
         for (port, (name, cable)) in consoles.iter().zip(&cables).enumerate() {
             vms.push(Vm::start(&Config {
                 name,
-                kernel: &lab.kernel.binary(),
-                initramfs: &lab.initramfs,
+                boot: lab.boot(),
                 logs: &lab.logs,
                 cpus: 1,
                 memory: 256,

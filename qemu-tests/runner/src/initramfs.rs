@@ -70,6 +70,8 @@ const MODULES: &[&str] = &[
 /// A stock kernel, as `scripts/kernel` lays it down.
 pub(crate) struct Kernel {
     dir: PathBuf,
+    /// The distribution's own binary.
+    pub(crate) binary: PathBuf,
     /// As `uname -r` prints it.
     pub(crate) release: String,
 }
@@ -84,13 +86,14 @@ impl Kernel {
             .context("the kernel has no modules")??;
         Ok(Self {
             dir: dir.to_owned(),
+            binary: dir.join("vmlinuz"),
             release: entry.file_name().to_string_lossy().into_owned(),
         })
     }
 
-    /// The distribution's own binary.
-    pub(crate) fn binary(&self) -> PathBuf {
-        self.dir.join("vmlinuz")
+    /// The program of the kernel's own build system that signs modules.
+    pub(crate) fn sign_file(&self) -> PathBuf {
+        self.dir.join("kdir/scripts/sign-file")
     }
 
     fn modules(&self) -> PathBuf {
@@ -191,14 +194,19 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
         .stderr(Stdio::null()))?; // it misses the lists of what is built in
 
     let archive = dir.join("initramfs.cpio");
+    pack(&root, &archive)?;
+    Ok(archive)
+}
+
+/// Packs what is in a folder as the kernel unpacks it: one such archive after another.
+pub(crate) fn pack(root: &Path, archive: &Path) -> Result<()> {
     run(Command::new("sh")
         .args([
             "-c",
             "find . -print0 | cpio --null --create --format=newc --quiet",
         ])
-        .current_dir(&root)
-        .stdout(fs::File::create(&archive)?))?;
-    Ok(archive)
+        .current_dir(root)
+        .stdout(fs::File::create(archive)?))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -223,7 +231,8 @@ fn libraries_of(program: &Path, into: &mut HashSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command that must succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot run {command:?}"))?;

@@ -10,8 +10,10 @@ mod cluster;
 mod clusters;
 mod demo;
 mod initramfs;
+mod install;
 mod pcap;
 mod recipe;
+mod secure_boot;
 mod selftests;
 mod switch;
 mod test;
@@ -27,6 +29,7 @@ use std::{
     path::PathBuf,
     process::ExitCode, //
 };
+use vm::{Boot, OUR_INIT};
 
 #[derive(Parser)]
 struct Cli {
@@ -54,6 +57,13 @@ enum Action {
         /// Only the tests whose names contain this.
         #[arg(long, default_value = "")]
         case: String,
+    },
+    /// Install, upgrade and purge the packages on a Debian system; KTAP on standard output.
+    Install {
+        #[command(flatten)]
+        given: Given,
+        #[command(flatten)]
+        system: System,
     },
     /// Show a cluster without the module and with it.
     Demo {
@@ -90,6 +100,23 @@ enum Action {
     },
 }
 
+/// What `install` works with besides.
+#[derive(Args)]
+struct System {
+    /// The folder of the system, as scripts/system-image made it.
+    #[arg(long)]
+    system: PathBuf,
+    /// The folder with the packages.
+    #[arg(long)]
+    packages: PathBuf,
+    /// The folder with a later version of the packages.
+    #[arg(long)]
+    later: PathBuf,
+    /// Only the cases whose names contain this.
+    #[arg(long, default_value = "")]
+    case: String,
+}
+
 /// What every action works with.
 #[derive(Args)]
 struct Given {
@@ -104,6 +131,7 @@ struct Given {
 /// What every action needs to start machines.
 struct Lab {
     kernel: Kernel,
+    module: PathBuf,
     initramfs: PathBuf,
     /// Where consoles, logs and pcaps go.
     logs: PathBuf,
@@ -125,9 +153,19 @@ impl Lab {
         let initramfs = initramfs::make(&kernel, &files, &guest, &logs)?;
         Ok(Self {
             kernel,
+            module: given.module.clone(),
             initramfs,
             logs,
         })
+    }
+
+    /// How a machine boots the kernel, with the guest as PID 1.
+    fn boot(&self) -> Boot<'_> {
+        Boot::Kernel {
+            binary: &self.kernel.binary,
+            initramfs: &self.initramfs,
+            options: OUR_INIT,
+        }
     }
 }
 
@@ -143,6 +181,7 @@ fn main() -> Result<ExitCode> {
         Action::Selftests { given, tests, case } => {
             selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
+        Action::Install { given, system } => install::run(&Lab::new(&given)?, &system),
         Action::Demo { given, cluster } => demo::run(&Lab::new(&given)?, &cluster),
         Action::Bench {
             given,

@@ -94,8 +94,7 @@ impl Came {
 pub(crate) fn run(lab: &Lab, kernel: &Path, tests: &Path, pattern: &str) -> Result<ExitCode> {
     let mut vm = Vm::start(&Config {
         name: "selftests",
-        kernel: &lab.kernel.binary(),
-        initramfs: &lab.initramfs,
+        boot: lab.boot(),
         logs: &lab.logs,
         cpus: 2,
         memory: 4096,

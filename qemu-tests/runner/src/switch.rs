@@ -16,7 +16,7 @@ use std::{
     },
     sync::{Arc, Mutex, Weak},
     thread,
-    time::Instant,
+    time::{Duration, Instant}, //
 };
 
 /// A switch at work.
@@ -96,6 +96,30 @@ impl Cable {
             "-device".to_owned(),
             format!("virtio-net-pci,netdev=lan,mac={mac},romfile="),
         ]
+    }
+}
+
+/// A station that is no machine, and sends the same frames over and over, until it is dropped.
+pub(crate) struct Beacon {
+    _cable: Arc<Cable>,
+}
+
+impl Beacon {
+    /// Sends the frames, then waits, and so on.
+    pub(crate) fn new(cable: Cable, frames: Vec<Vec<u8>>, pause: Duration) -> Self {
+        let cable = Arc::new(cable);
+        let sender = Arc::downgrade(&cable);
+        thread::spawn(move || {
+            while let Some(cable) = sender.upgrade() {
+                for frame in &frames {
+                    // The switch is gone: so will be who has this.
+                    let _ = cable.end.send(frame);
+                }
+                drop(cable);
+                thread::sleep(pause);
+            }
+        });
+        Self { _cable: cable }
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     clusters,
     pcap,
+    secure_boot,
     vm::{accelerator, splats, Config, Vm, PATIENCE},
     Lab, //
 };
@@ -21,56 +22,57 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let release = &lab.kernel.release;
     println!("KTAP version 1");
     println!("# kernel {release}, {} in QEMU", accelerator());
-    let (recipes, only_clusters) = match order {
+    let (recipes, secure_boot, only_others) = match order {
         Order::Cases { pattern } => (
             clusters::matching(pattern)?,
-            pattern.starts_with(clusters::PREFIX),
+            secure_boot::NAME.contains(pattern),
+            [clusters::PREFIX, secure_boot::NAME]
+                .iter()
+                .any(|others| pattern.starts_with(others)),
         ),
-        _ => (Vec::new(), false),
+        _ => (Vec::new(), false, false),
     };
     let mut tally = Tally {
-        clusters: recipes.len(),
+        others: recipes.len() + usize::from(secure_boot),
         ..Tally::default()
     };
-    if only_clusters {
+    if only_others {
         tally.plan(0)?;
     } else {
         one_machine(lab, order, &mut tally)?;
     }
     if !recipes.is_empty() {
         let ended = clusters::run(lab, &recipes, |ended, frames| {
-            tell(ended, &mut tally, frames, lab, order)
+            tell(
+                ended,
+                &mut tally,
+                frames,
+                lab,
+                &again(lab, order, &ended.name),
+            )
         });
         if let Err(error) = ended {
             println!("# {}", format!("{error:#}").replace('\n', "\n# "));
         }
     }
-    if tally.number != tally.planned {
-        println!("# {} results, {} planned", tally.number, tally.planned);
-        tally.failed += 1;
+    if secure_boot {
+        let ended = secure_boot::case(lab);
+        tell(
+            &ended,
+            &mut tally,
+            &[],
+            lab,
+            &again(lab, order, &ended.name),
+        )?;
     }
-    println!(
-        "# {release}: {} s; logs in {}",
-        start.elapsed().as_secs(),
-        lab.logs.display()
-    );
-    println!(
-        "{} passed, {} failed, {} skipped",
-        tally.passed, tally.failed, tally.skipped
-    );
-    Ok(if tally.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(tally.sum_up(lab, start))
 }
 
 /// Runs the cases on one machine, and adds one about what its kernel said.
 fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     let mut vm = Vm::start(&Config {
         name: "test",
-        kernel: &lab.kernel.binary(),
-        initramfs: &lab.initramfs,
+        boot: lab.boot(),
         logs: &lab.logs,
         cpus: 2,
         memory: 2048,
@@ -111,10 +113,11 @@ fn patience(order: &Order) -> Duration {
     }
 }
 
+/// What came of the cases so far.
 #[derive(Default)]
-struct Tally {
-    /// How many cases with clusters there are to be.
-    clusters: usize,
+pub(crate) struct Tally {
+    /// How many cases there are to be besides those of one machine.
+    others: usize,
     planned: usize,
     number: usize,
     passed: usize,
@@ -123,14 +126,37 @@ struct Tally {
 }
 
 impl Tally {
-    /// Prints the plan: so many results before those of the clusters.
-    fn plan(&mut self, results: usize) -> Result<()> {
-        self.planned = results + self.clusters;
+    /// Prints the plan: so many results before the others.
+    pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
+        self.planned = results + self.others;
         if self.planned == 0 {
             bail!("there is no such case");
         }
         println!("1..{}", self.planned);
         Ok(())
+    }
+
+    /// Prints the sum of it.
+    pub(crate) fn sum_up(mut self, lab: &Lab, start: Instant) -> ExitCode {
+        if self.number != self.planned {
+            println!("# {} results, {} planned", self.number, self.planned);
+            self.failed += 1;
+        }
+        println!(
+            "# {}: {} s; logs in {}",
+            lab.kernel.release,
+            start.elapsed().as_secs(),
+            lab.logs.display()
+        );
+        println!(
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        );
+        if self.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -140,11 +166,11 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
     let mut frames = Vec::new();
     loop {
         match vm.report()? {
-            Report::Plan(0) if tally.clusters == 0 => bail!("there is no such case"),
+            Report::Plan(0) if tally.others == 0 => bail!("there is no such case"),
             Report::Plan(cases) => tally.plan(cases + 1)?,
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
-                tell(&case, tally, &frames, lab, order)?;
+                tell(&case, tally, &frames, lab, &again(lab, order, &case.name))?;
                 frames.clear();
             }
             Report::Done { .. } => return Ok(()),
@@ -153,7 +179,25 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
     }
 }
 
-fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab, order: &Order) -> Result<()> {
+/// How to run a case again.
+fn again(lab: &Lab, order: &Order, name: &str) -> String {
+    let release = &lab.kernel.release;
+    match (order, name.strip_prefix("random_seed_")) {
+        (Order::Soak { .. }, Some(seed)) => {
+            format!("make soak KERNEL={release} SEED={seed} STEPS=1")
+        }
+        _ => format!("make test KERNEL={release} CASE={name}"),
+    }
+}
+
+/// Prints what came of a case, and `again`, the way to run it once more if it failed.
+pub(crate) fn tell(
+    case: &Ended,
+    tally: &mut Tally,
+    frames: &[Frame],
+    lab: &Lab,
+    again: &str,
+) -> Result<()> {
     tally.number += 1;
     let (number, name) = (tally.number, &case.name);
     let mut told = format!("{} ms", case.milliseconds);
@@ -180,13 +224,7 @@ fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], lab: &Lab, order: &Or
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }
-            let release = &lab.kernel.release;
-            match (order, name.strip_prefix("random_seed_")) {
-                (Order::Soak { .. }, Some(seed)) => {
-                    println!("#   again: make soak KERNEL={release} SEED={seed} STEPS=1");
-                }
-                _ => println!("#   again: make test KERNEL={release} CASE={name}"),
-            }
+            println!("#   again: {again}");
         }
     }
     Ok(())
