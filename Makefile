@@ -64,7 +64,7 @@ test: ## lint, unit tests, every case on a booted stock kernel, every cluster's 
 	@scripts/build test
 
 .PHONY: test-install
-test-install: ## the packages and `make install`: into a Debian chroot, through a kernel's upgrade, and out of it
+test-install: ## the packages on a Debian that boots: installed, upgraded, purged (CASE=<pattern>)
 	@scripts/build test-install
 
 .PHONY: test-matrix
