@@ -8,7 +8,7 @@ KERNEL ?=
 KDIR ?=
 # Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
 DESTDIR ?=
-# Which cases `make test` runs: a pattern, matched anywhere in a case's name.
+# Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
 # Which cluster `make demo` shows: a pattern, as CASE.
 CLUSTER ?=
@@ -31,7 +31,7 @@ help: ## this list
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
 	@echo "                    'debug' is one of our own with KASAN, lockdep, kmemleak"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
-	@echo "  CASE=<pattern>    run only the cases whose name has it (test only)"
+	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several (test only)"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"
@@ -60,7 +60,7 @@ demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 	@scripts/build demo
 
 .PHONY: test
-test: ## lint, unit tests, every case on a booted stock kernel, every cluster's recipe
+test: ## lint, unit tests, the cases on a stock, a real-time and a debug kernel, every cluster's recipe
 	@scripts/build test
 
 .PHONY: test-install

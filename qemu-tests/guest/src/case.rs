@@ -4,7 +4,7 @@
 
 use crate::{lab::Lab, machine, random, Line};
 use anyhow::{ensure, Context, Result};
-use protocol::{Ended, Outcome, Report, LONG};
+use protocol::{asked_for, Ended, Outcome, Report};
 use std::{fmt, fs, path::Path, time::Instant};
 
 /// A case: what must hold, told as the story of a network.
@@ -40,11 +40,10 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// Runs the cases whose names contain `pattern`, and reports each.
-pub(crate) fn run(pattern: &str, line: &mut Line) -> Result<()> {
+/// Runs the cases that the patterns ask for, and reports each.
+pub(crate) fn run(patterns: &str, line: &mut Line) -> Result<()> {
     let cases: Vec<&Case> = crate::cases::all()
-        .filter(|case| case.name.contains(pattern))
-        .filter(|case| pattern.starts_with(LONG) || !case.name.starts_with(LONG))
+        .filter(|case| asked_for(case.name, patterns))
         .collect();
     line.report(&Report::Plan(cases.len()))?;
     for case in cases {

@@ -48,8 +48,8 @@ fn obey() -> Result<()> {
     line.report(&Report::Ready)?;
     for order in BufReader::new(port).lines() {
         match serde_json::from_str(&order?).context("an order that is none")? {
-            Order::Cases { pattern } => {
-                case::run(&pattern, &mut line)?;
+            Order::Cases { patterns } => {
+                case::run(&patterns, &mut line)?;
                 line.report(&Report::Done {
                     status: 0,
                     output: String::new(),

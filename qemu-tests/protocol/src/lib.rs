@@ -10,14 +10,22 @@ use serde::{Deserialize, Serialize};
 /// Cases of this prefix run only if the pattern asks for them: they take minutes.
 pub const LONG: &str = "long_";
 
+/// Whether a case is asked for by one of the patterns, which commas separate: its name contains it.
+pub fn asked_for(name: &str, patterns: &str) -> bool {
+    patterns
+        .split(',')
+        .filter(|pattern| pattern.starts_with(LONG) || !name.starts_with(LONG))
+        .any(|pattern| name.contains(pattern))
+}
+
 /// What the runner asks of a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Run the cases whose names contain the pattern. Answered by [`Report::Plan`], by [`Report::Ended`] as
+    /// Run the cases that the patterns ask for. Answered by [`Report::Plan`], by [`Report::Ended`] as
     /// each case ends, and by [`Report::Done`] after the last.
     Cases {
-        /// Empty: all.
-        pattern: String,
+        /// See [`asked_for`].
+        patterns: String,
     },
     /// Compare the host with the reference model. Answered as [`Order::Cases`], a case for each seed.
     Soak {

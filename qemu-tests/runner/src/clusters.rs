@@ -10,7 +10,7 @@ use crate::{
     Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
-use protocol::{Ended, Frame, Outcome};
+use protocol::{asked_for, Ended, Frame, Outcome};
 use std::{
     collections::BTreeMap,
     thread::sleep,
@@ -32,10 +32,10 @@ const STORIES: &[(&str, Story)] = &[
     ("cluster_boot_late", boot_late),
 ];
 
-/// The recipes of the cases whose names contain `pattern`.
-pub(crate) fn matching(pattern: &str) -> Result<Vec<Recipe>> {
+/// The recipes of the cases that the patterns ask for.
+pub(crate) fn matching(patterns: &str) -> Result<Vec<Recipe>> {
     let mut recipes = Recipe::all()?;
-    recipes.retain(|recipe| recipe.case.contains(pattern));
+    recipes.retain(|recipe| asked_for(&recipe.case, patterns));
     Ok(recipes)
 }
 

@@ -43,7 +43,7 @@ enum Action {
     Test {
         #[command(flatten)]
         given: Given,
-        /// Only the cases whose names contain this.
+        /// Only the cases whose names contain one of these, which commas separate.
         #[arg(long, default_value = "")]
         case: String,
     },
@@ -172,7 +172,7 @@ impl Lab {
 fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Action::Test { given, case } => {
-            test::run(&Lab::new(&given)?, &Order::Cases { pattern: case })
+            test::run(&Lab::new(&given)?, &Order::Cases { patterns: case })
         }
         Action::Soak { given, seed, steps } => {
             let operations = steps;

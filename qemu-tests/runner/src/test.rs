@@ -10,7 +10,7 @@ use crate::{
     Lab, //
 };
 use anyhow::{bail, Result};
-use protocol::{Ended, Frame, Order, Outcome, Report, LONG};
+use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
 use std::{
     process::ExitCode,
     time::{Duration, Instant}, //
@@ -23,12 +23,14 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     println!("KTAP version 1");
     println!("# kernel {release}, {} in QEMU", accelerator());
     let (recipes, secure_boot, only_others) = match order {
-        Order::Cases { pattern } => (
-            clusters::matching(pattern)?,
-            secure_boot::NAME.contains(pattern),
-            [clusters::PREFIX, secure_boot::NAME]
-                .iter()
-                .any(|others| pattern.starts_with(others)),
+        Order::Cases { patterns } => (
+            clusters::matching(patterns)?,
+            asked_for(secure_boot::NAME, patterns),
+            patterns.split(',').all(|pattern| {
+                [clusters::PREFIX, secure_boot::NAME]
+                    .iter()
+                    .any(|others| pattern.starts_with(others))
+            }),
         ),
         _ => (Vec::new(), false, false),
     };
@@ -80,7 +82,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         count_instructions: false,
         can_be_put_back: false,
     })?;
-    vm.be_patient(patience(order));
+    vm.be_patient(patience(order, &lab.kernel.release));
     let ended = cases(&mut vm, lab, order, tally).and_then(|()| vm.finish());
     let complaints = match ended {
         Ok(lines) => lines,
@@ -105,12 +107,20 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// How long a case may take: a long one, of ten minutes, most of an hour on a debug kernel.
-fn patience(order: &Order) -> Duration {
+/// How long a case may take: an hour if it is a long one, of ten minutes on a quick kernel, or if the kernel is the
+/// debug kernel, on which a walk through hundreds of failing allocations is long as well.
+fn patience(order: &Order, release: &str) -> Duration {
     match order {
-        Order::Cases { pattern } if pattern.starts_with(LONG) => Duration::from_secs(3600),
+        Order::Cases { patterns } if patterns.contains(LONG) || is_debug(release) => {
+            Duration::from_secs(3600)
+        }
         _ => 5 * PATIENCE,
     }
+}
+
+/// Whether it is the kernel of scripts/debug-kernel.
+fn is_debug(release: &str) -> bool {
+    release.ends_with("-debug")
 }
 
 /// What came of the cases so far.
@@ -181,12 +191,15 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
 
 /// How to run a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
-    let release = &lab.kernel.release;
+    let kernel = match &*lab.kernel.release {
+        release if is_debug(release) => "debug",
+        release => release,
+    };
     match (order, name.strip_prefix("random_seed_")) {
         (Order::Soak { .. }, Some(seed)) => {
-            format!("make soak KERNEL={release} SEED={seed} STEPS=1")
+            format!("make soak KERNEL={kernel} SEED={seed} STEPS=1")
         }
-        _ => format!("make test KERNEL={release} CASE={name}"),
+        _ => format!("make test KERNEL={kernel} CASE={name}"),
     }
 }
 
