@@ -31,7 +31,7 @@ help: ## this list
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
 	@echo "                    'debug' is one of our own with KASAN, lockdep, kmemleak"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
-	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several (test only)"
+	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"

@@ -52,6 +52,16 @@ pub(crate) fn run(
     let mut machines = Machines::boot(lab, &consoles)?;
     for recipe in recipes {
         let start = Instant::now();
+        if let Some(why) = lacking(lab, recipe) {
+            let ended = Ended {
+                name: recipe.case.clone(),
+                outcome: Outcome::Skipped { why },
+                milliseconds: 0,
+                note: None,
+            };
+            tell(&ended, &[])?;
+            continue;
+        }
         let mut cluster = machines.renew(&names(recipe))?;
         let mut result = story(&mut cluster, recipe);
         let complaints = cluster.complaints();
@@ -77,6 +87,13 @@ pub(crate) fn run(
         tell(&ended, &cluster.frames())?;
     }
     Ok(())
+}
+
+/// What the recipe moves away from and a real-time kernel never had.
+fn lacking(lab: &Lab, recipe: &Recipe) -> Option<String> {
+    let mut blocks = recipe.parts.iter().flat_map(|part| &part.blocks);
+    (lab.kernel.is_real_time() && blocks.any(|block| block.commands.contains("arptables")))
+        .then(|| "PREEMPT_RT has no legacy arptables".to_owned())
 }
 
 fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
@@ -278,7 +295,9 @@ fn stale_entry(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
         sleep(Duration::from_millis(300));
         let frames = cluster.frames_since(first);
         let served = served.lines().filter(|line| *line == "served").count();
-        ensure!(served == REQUESTS, "{served} of {REQUESTS} requests served");
+        // The connection that the router moves to the director as the entry heals is one that IPVS does not know.
+        let least = REQUESTS - usize::from(heals);
+        ensure!(served >= least, "{served} of {REQUESTS} requests served");
         let connections = connections(&frames, "router", &names);
         let begun: Vec<&str> = connections.iter().map(|c| &*c.path[0]).collect();
         let claims = claims(&frames, VIP);

@@ -91,6 +91,11 @@ impl Kernel {
         })
     }
 
+    /// Whether it is built with PREEMPT_RT.
+    pub(crate) fn is_real_time(&self) -> bool {
+        self.release.contains("-rt-")
+    }
+
     /// The program of the kernel's own build system that signs modules.
     pub(crate) fn sign_file(&self) -> PathBuf {
         self.dir.join("kdir/scripts/sign-file")

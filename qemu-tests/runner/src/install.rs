@@ -28,6 +28,7 @@ use crate::{
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{
+    asked_for,
     frame::{describe, Arp, Colons, BROADCAST},
     Ended,
     Frame,
@@ -76,10 +77,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// The beginning of a command line with apt.
 const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -q";
 
-/// Runs the cases whose names contain the pattern.
+/// Runs the cases that the patterns ask for.
 pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
     let start = Instant::now();
-    let cases = CASES.iter().filter(|(name, _)| name.contains(&system.case));
+    let cases = CASES
+        .iter()
+        .filter(|(name, _)| asked_for(name, &system.case));
     let mut site = Site::new(lab, system)?;
     println!("KTAP version 1");
     println!(

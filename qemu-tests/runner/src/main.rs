@@ -54,7 +54,7 @@ enum Action {
         /// The folder of the kernel's selftests.
         #[arg(long)]
         tests: PathBuf,
-        /// Only the tests whose names contain this.
+        /// Only the tests whose names contain one of these, which commas separate.
         #[arg(long, default_value = "")]
         case: String,
     },
@@ -112,7 +112,7 @@ struct System {
     /// The folder with a later version of the packages.
     #[arg(long)]
     later: PathBuf,
-    /// Only the cases whose names contain this.
+    /// Only the cases whose names contain one of these, which commas separate.
     #[arg(long, default_value = "")]
     case: String,
 }

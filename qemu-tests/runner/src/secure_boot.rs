@@ -216,9 +216,15 @@ fn partition(lab: &Lab, dir: &Path) -> Result<PathBuf> {
     ] {
         fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
+    // A real-time kernel does not ask the firmware for variables, such as MokList, unless it is told to.
+    let efi = if lab.kernel.is_real_time() {
+        "efi=runtime"
+    } else {
+        ""
+    };
     fs::write(
         debian.join("grub.cfg"),
-        format!("linux /vmlinuz {COMMAND_LINE} {OUR_INIT}\ninitrd /initrd /modules\nboot\n"),
+        format!("linux /vmlinuz {COMMAND_LINE} {OUR_INIT} {efi}\ninitrd /initrd /modules\nboot\n"),
     )?;
     Ok(partition)
 }
