@@ -113,3 +113,18 @@ pub enum Outcome {
         why: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::asked_for;
+
+    #[test]
+    fn long_cases_are_asked_for_by_name() {
+        assert!(asked_for("row06_vrf", ""));
+        assert!(asked_for("row06_vrf", "churn_,row06"));
+        assert!(!asked_for("row06_vrf", "churn_,row07"));
+        assert!(!asked_for("long_churn", ""));
+        assert!(!asked_for("long_churn", "row06,churn"));
+        assert!(asked_for("long_churn", "row06,long_ch"));
+    }
+}
