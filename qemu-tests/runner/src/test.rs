@@ -108,13 +108,16 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
 }
 
 /// How long a case may take: an hour if it is a long one, of ten minutes on a quick kernel, or if the kernel is the
-/// debug kernel, on which a walk through hundreds of failing allocations is long as well.
+/// debug kernel, on which a walk through hundreds of failing allocations is long as well; four hours if both.
 fn patience(order: &Order, release: &str) -> Duration {
-    match order {
-        Order::Cases { patterns } if patterns.contains(LONG) || is_debug(release) => {
-            Duration::from_secs(3600)
-        }
-        _ => 5 * PATIENCE,
+    const HOUR: Duration = Duration::from_secs(3600);
+    let Order::Cases { patterns } = order else {
+        return 5 * PATIENCE;
+    };
+    match (patterns.contains(LONG), is_debug(release)) {
+        (false, false) => 5 * PATIENCE,
+        (true, true) => 4 * HOUR,
+        _ => HOUR,
     }
 }
 
