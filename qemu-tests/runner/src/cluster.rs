@@ -6,7 +6,7 @@ use crate::{
     recipe::{Block, Part, Recipe},
     switch::Switch,
     traffic::{arp, asked, claims, connections, mac, owner},
-    vm::{Config, Vm},
+    vm::{Config, Vm, PATIENCE},
     Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -45,8 +45,9 @@ const MARKED: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 
 /// What machines do once, after they have booted. The recipes are for IPv4: without IPv6 there is less to look
 /// through when one fails. An emulated processor's time stamp counter is not put back with the machine, so time
-/// leaps then, which is no lockup and no stall.
+/// leaps then, which is no lockup and no stall. What the cards are on is a module of the debug kernel's only.
 const PREPARATION: &str = "
+    modprobe -q virtio_pci || true
     modprobe virtio_net &&
     sysctl net.ipv6.conf.eth0.disable_ipv6=1 kernel.soft_watchdog=0 &&
     echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress";
@@ -82,16 +83,21 @@ impl Machines {
         let (lan, cables) = Switch::new(consoles.len())?;
         let mut vms = Vec::new();
         for (port, (name, cable)) in consoles.iter().zip(&cables).enumerate() {
-            vms.push(Vm::start(&Config {
+            let mut vm = Vm::start(&Config {
                 name,
                 boot: lab.boot(),
                 logs: &lab.logs,
                 cpus: 1,
-                memory: 256,
+                // What KASAN and kmemleak note of it is part of it.
+                memory: if lab.kernel.is_debug() { 768 } else { 256 },
                 devices: cable.card(mac(port)),
                 count_instructions: false,
                 can_be_put_back: true,
-            })?);
+            })?;
+            if lab.kernel.is_debug() {
+                vm.be_patient(5 * PATIENCE);
+            }
+            vms.push(vm);
         }
         vms.iter_mut().try_for_each(Vm::ready)?;
         // Before that state is kept, so that no case waits for it.

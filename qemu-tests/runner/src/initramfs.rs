@@ -91,6 +91,11 @@ impl Kernel {
         })
     }
 
+    /// Whether it is the kernel of scripts/debug-kernel.
+    pub(crate) fn is_debug(&self) -> bool {
+        self.release.ends_with("-debug")
+    }
+
     /// Whether it is built with PREEMPT_RT.
     pub(crate) fn is_real_time(&self) -> bool {
         self.release.contains("-rt-")

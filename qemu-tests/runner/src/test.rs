@@ -4,6 +4,7 @@
 
 use crate::{
     clusters,
+    initramfs::Kernel,
     pcap,
     secure_boot,
     vm::{accelerator, splats, Config, Vm, PATIENCE},
@@ -82,7 +83,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         count_instructions: false,
         can_be_put_back: false,
     })?;
-    vm.be_patient(patience(order, &lab.kernel.release));
+    vm.be_patient(patience(order, &lab.kernel));
     let ended = cases(&mut vm, lab, order, tally).and_then(|()| vm.finish());
     let complaints = match ended {
         Ok(lines) => lines,
@@ -109,21 +110,16 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
 
 /// How long a case may take: an hour if it is a long one, of ten minutes on a quick kernel, or if the kernel is the
 /// debug kernel, on which a walk through hundreds of failing allocations is long as well; four hours if both.
-fn patience(order: &Order, release: &str) -> Duration {
+fn patience(order: &Order, kernel: &Kernel) -> Duration {
     const HOUR: Duration = Duration::from_secs(3600);
     let Order::Cases { patterns } = order else {
         return 5 * PATIENCE;
     };
-    match (patterns.contains(LONG), is_debug(release)) {
+    match (patterns.contains(LONG), kernel.is_debug()) {
         (false, false) => 5 * PATIENCE,
         (true, true) => 4 * HOUR,
         _ => HOUR,
     }
-}
-
-/// Whether it is the kernel of scripts/debug-kernel.
-fn is_debug(release: &str) -> bool {
-    release.ends_with("-debug")
 }
 
 /// What came of the cases so far.
@@ -194,9 +190,10 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
 
 /// How to run a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
-    let kernel = match &*lab.kernel.release {
-        release if is_debug(release) => "debug",
-        release => release,
+    let kernel = if lab.kernel.is_debug() {
+        "debug"
+    } else {
+        &lab.kernel.release
     };
     match (order, name.strip_prefix("random_seed_")) {
         (Order::Soak { .. }, Some(seed)) => {
