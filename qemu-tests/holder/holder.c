@@ -20,7 +20,12 @@ static int __init holder_init(void)
 {
 	int error = ftrace_set_filter_ip(&ops, (unsigned long)inet_select_addr, 0, 0);
 
-	return error ?: register_ftrace_function(&ops);
+	if (error)
+		return error;
+	error = register_ftrace_function(&ops);
+	if (error)
+		ftrace_free_filter(&ops);
+	return error;
 }
 module_init(holder_init);
 
