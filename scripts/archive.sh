@@ -18,14 +18,13 @@ ARCH=amd64
 # in_archive COMMAND...: runs one of apt's commands on the archive's packages for $ARCH.
 in_archive() { APT_CONFIG=$CACHE/archive-$ARCH/apt.conf "$@"; }
 
-# Each suite's line is the one that mmdebstrap wrote for the build environment's suite. Security is an archive of its
+# Each suite's line is the one that mmdebstrap wrote for the build environment, with another suite. Security is an archive of its
 # own beside the main one. A release file past its date is a mirror's that lags behind: its kernels will do.
 configure_archive() {
-	local state=$CACHE/archive-$ARCH own suite archive
+	local state=$CACHE/archive-$ARCH suite archive
 	mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
 	touch "$state/status"
-	own=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-	archive=$(sed -n "s,/\? $own main$,,p" /etc/apt/sources.list)
+	archive=$(sed -n '/^deb /{s,/\? [^ ]* main$,,p;q}' /etc/apt/sources.list)
 	for suite in "${SUITES[@]}"; do
 		if [[ $suite = *-security ]]; then
 			echo "${archive%/debian}/debian-security $suite main"
@@ -81,6 +80,15 @@ newest_releases() {
 
 # Of the releases on standard input, the first of each series.
 first_of_each_series() { awk -F '[.+-]' '!seen[$1 "." $2]++'; }
+
+# The suite of the build environment that has the compilers of release $1.
+environment_of() {
+	if in_archive apt-cache madison "linux-headers-$1" | grep -E ' (forky|sid|experimental)/main ' >/dev/null; then
+		echo sid
+	else
+		echo trixie
+	fi
+}
 
 # The version of package $1 that the archive would give; nothing if it has none.
 version_of() { { in_archive apt-cache show --no-all-versions "$1" 2>/dev/null || true; } | sed -n 's/^Version: //p'; }
