@@ -17,12 +17,13 @@
 //! point, as a boot loader would start them.
 
 use crate::{
+    arch::Arch,
     initramfs::run as run_command,
     pcap,
     switch::{Beacon, Cable, Switch},
     test::{tell, Tally},
     traffic::{claims, mac},
-    vm::{accelerator, Boot, Config, Vm},
+    vm::{Boot, Config, Vm},
     Lab,
     System, //
 };
@@ -89,7 +90,7 @@ pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
         "# {} to {}, {} in QEMU",
         site.older,
         site.newer,
-        accelerator()
+        Arch::Amd64.accelerator()
     );
     let mut tally = Tally::default();
     tally.plan(cases.clone().count())?;
@@ -520,6 +521,7 @@ impl<'a> Site<'a> {
         let mut rs1 = Vm::start(&Config {
             name: "install-rs1",
             boot: Boot::Kernel {
+                arch: Arch::Amd64,
                 binary: &disk.boot.join(BOOT[0]),
                 initramfs: &disk.boot.join(BOOT[1]),
                 options: "root=LABEL=system",

@@ -8,8 +8,9 @@
 //! key is put where they would leave it, into the firmware's variable MokList.
 
 use crate::{
+    arch::Arch,
     initramfs::{pack, run},
-    vm::{Boot, Config, Vm, COMMAND_LINE, OUR_INIT},
+    vm::{command_line, Boot, Config, Vm, OUR_INIT},
     Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -224,7 +225,10 @@ fn partition(lab: &Lab, dir: &Path) -> Result<PathBuf> {
     };
     fs::write(
         debian.join("grub.cfg"),
-        format!("linux /vmlinuz {COMMAND_LINE} {OUR_INIT} {efi}\ninitrd /initrd /modules\nboot\n"),
+        format!(
+            "linux /vmlinuz {} {OUR_INIT} {efi}\ninitrd /initrd /modules\nboot\n",
+            command_line(Arch::Amd64)
+        ),
     )?;
     Ok(partition)
 }

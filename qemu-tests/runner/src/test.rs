@@ -7,7 +7,7 @@ use crate::{
     initramfs::Kernel,
     pcap,
     secure_boot,
-    vm::{accelerator, splats, Config, Vm, PATIENCE},
+    vm::{splats, Config, Vm, PATIENCE},
     Lab, //
 };
 use anyhow::{bail, Result};
@@ -22,7 +22,10 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
     println!("KTAP version 1");
-    println!("# kernel {release}, {} in QEMU", accelerator());
+    println!(
+        "# kernel {release}, {} in QEMU",
+        lab.kernel.arch().accelerator()
+    );
     let (recipes, secure_boot, only_others) = match order {
         Order::Cases { patterns } => (
             clusters::matching(patterns)?,
@@ -77,7 +80,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         name: "test",
         boot: lab.boot(),
         logs: &lab.logs,
-        cpus: 2,
+        cpus: lab.kernel.arch().test_cpus(),
         memory: 2048,
         devices: Vec::new(),
         count_instructions: false,
