@@ -75,6 +75,8 @@ pub(crate) struct Kernel {
     pub(crate) binary: PathBuf,
     /// As `uname -r` prints it.
     pub(crate) release: String,
+    /// Its configuration.
+    config: String,
 }
 
 impl Kernel {
@@ -89,6 +91,7 @@ impl Kernel {
             dir: dir.to_owned(),
             binary: dir.join("vmlinuz"),
             release: entry.file_name().to_string_lossy().into_owned(),
+            config: fs::read_to_string(dir.join("kdir/.config")).context("no configuration")?,
         })
     }
 
@@ -108,17 +111,28 @@ impl Kernel {
     }
 
     /// Whether it is built with an option, or has it as a module.
-    pub(crate) fn has(&self, option: &str) -> Result<bool> {
-        let config = fs::read_to_string(self.dir.join("kdir/.config"))?;
-        Ok(config.lines().any(|line| {
-            line.strip_prefix(option)
-                .is_some_and(|rest| rest == "=y" || rest == "=m")
-        }))
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.config.lines().any(|line| {
+            let value = line.strip_prefix(option);
+            value.is_some_and(|value| value == "=y" || value == "=m")
+        })
     }
 
     /// Whether it is the kernel of scripts/debug-kernel.
     pub(crate) fn is_debug(&self) -> bool {
         self.release.ends_with("-debug")
+    }
+
+    /// What KERNEL is to be set to for it.
+    pub(crate) fn asked_for(&self) -> String {
+        if !self.is_debug() {
+            return self.release.clone();
+        }
+        if self.has("CONFIG_RUST") {
+            return "debug".to_owned();
+        }
+        let series: Vec<&str> = self.release.split('.').take(2).collect();
+        format!("debug-{}", series.join("."))
     }
 
     /// Whether it is built with PREEMPT_RT.

@@ -193,11 +193,7 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
 
 /// How to run a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
-    let kernel = if lab.kernel.is_debug() {
-        "debug"
-    } else {
-        &lab.kernel.release
-    };
+    let kernel = lab.kernel.asked_for();
     match (order, name.strip_prefix("random_seed_")) {
         (Order::Soak { .. }, Some(seed)) => {
             format!("make soak KERNEL={kernel} SEED={seed} STEPS=1")
