@@ -51,7 +51,7 @@ const PORT: &str = if cfg!(target_arch = "aarch64") {
 };
 
 /// The second serial port, without the manners of a terminal.
-pub(crate) fn line() -> Result<File> {
+pub(crate) fn serial_port() -> Result<File> {
     let port = OpenOptions::new()
         .read(true)
         .write(true)

@@ -6,10 +6,10 @@
 
 use crate::{
     cluster::{names, Cluster, Machines, VIP},
+    lab::Lab, //
     pcap,
     recipe::{Block, Recipe},
     traffic::{asked, claims, connections, Connection},
-    Lab, //
 };
 use anyhow::{Context, Result};
 use protocol::Frame;

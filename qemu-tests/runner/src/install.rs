@@ -19,13 +19,12 @@
 use crate::{
     arch::Arch,
     initramfs::run as run_command,
+    lab::{Lab, System}, //
     pcap,
     switch::{Beacon, Cable, Switch},
     test::{tell, Tally},
     traffic::{claims, mac},
     vm::{Boot, Config, Vm},
-    Lab,
-    System, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{

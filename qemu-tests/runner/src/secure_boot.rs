@@ -11,7 +11,6 @@ use crate::{
     arch::Arch,
     initramfs::{pack, run},
     vm::{command_line, Boot, Config, Vm, OUR_INIT},
-    Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{Ended, Outcome};
