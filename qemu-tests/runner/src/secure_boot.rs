@@ -10,6 +10,7 @@
 use crate::{
     arch::Arch,
     initramfs::{pack, run},
+    lab::Lab, //
     vm::{command_line, Boot, Config, Vm, OUR_INIT},
 };
 use anyhow::{bail, ensure, Context, Result};
