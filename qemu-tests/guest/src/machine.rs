@@ -4,6 +4,8 @@
 
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
+    libc,
     mount::MsFlags,
     sys::{
         reboot::{reboot, RebootMode},
@@ -64,6 +66,15 @@ pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
         .with_context(|| format!("cannot run {command}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok((output.status.code().unwrap_or(-1), text))
+}
+
+/// Waits for an RCU grace period: what a packet was doing when this was called, it has done.
+pub(crate) fn wait_for_grace_period() -> Result<()> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: The system call takes three integers, and changes nothing.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    Errno::result(result).context("membarrier")?;
+    Ok(())
 }
 
 /// Switches the machine off, or has its PID 1 do it.
