@@ -111,6 +111,7 @@ fn row25_move(lab: &mut Lab) -> Result<()> {
         host.ip("addr add 10.0.0.100/32 dev dummy0")?;
         wire.silent(who_has(VIP))?;
         host.conf("default", way.knob(), 0)?;
+        host.conf("dummy0", way.knob(), 0)?;
         wire.answered(who_has(VIP))?;
         host.ip("addr flush dev dummy0")?;
     }
