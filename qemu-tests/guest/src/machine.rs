@@ -45,12 +45,19 @@ pub(crate) fn mount() -> Result<()> {
     Ok(())
 }
 
+/// The kernel's name of the second serial port.
+const PORT: &str = if cfg!(target_arch = "aarch64") {
+    "/dev/ttyAMA1"
+} else {
+    "/dev/ttyS1"
+};
+
 /// The second serial port, without the manners of a terminal.
 pub(crate) fn serial_port() -> Result<File> {
     let port = OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/ttyS1")
+        .open(PORT)
         .context("no second serial port")?;
     let mut mode = tcgetattr(&port)?;
     cfmakeraw(&mut mode);
