@@ -20,11 +20,9 @@ use crate::{
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
         netdevice::NetDevice,
-        parameter,
         rcu_hash::{RcuHash, Vacant},
         rtnl::Rtnl, //
     },
-    module_parameters,
     policy::Flags, //
 };
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -149,9 +147,18 @@ impl Namespace {
         self.index.deactivate(rtnl);
     }
 
-    /// The local routes that go beyond the addresses.
-    pub(crate) fn routes(&self) -> &LocalRoutes<Self> {
-        &self.routes
+    /// A loopback device is about to be set up or down, and the routes of its prefixes with it.
+    pub(crate) fn loopback_turns(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.change();
+        }
+    }
+
+    /// It has been.
+    pub(crate) fn loopback_turned(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.changed();
+        }
     }
 }
 
@@ -216,7 +223,15 @@ pub(crate) fn loaded() {
     LOADED.store(true, Relaxed);
 }
 
-/// Whether the module was loaded to keep hidden addresses out of the selection of sources (`source_selection`).
+/// Set at load, before anything else, by the parameter `source_selection`.
+static SELECTS_SOURCES: Atomic<bool> = Atomic::new(true);
+
+/// Whether the module was loaded to keep hidden addresses out of the selection of sources.
 pub(crate) fn selects_sources() -> bool {
-    parameter::<u8>(module_parameters::source_selection.value()) != 0
+    SELECTS_SOURCES.load(Relaxed)
+}
+
+/// Notes whether the module was loaded to do so.
+pub(crate) fn set_selects_sources(selects: bool) {
+    SELECTS_SOURCES.store(selects, Relaxed);
 }

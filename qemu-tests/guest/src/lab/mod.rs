@@ -5,10 +5,13 @@
 pub(crate) mod announce;
 pub(crate) mod batch;
 pub(crate) mod case;
+pub(crate) mod chance;
 pub(crate) mod faults;
 pub(crate) mod flood;
+pub(crate) mod kernel_log;
 pub(crate) mod module;
 pub(crate) mod real_server;
+pub(crate) mod table;
 
 use crate::{
     machine,
@@ -215,6 +218,13 @@ impl Host {
         let command = format!("ip -n {self} {arguments}");
         self.typed.borrow_mut().push(command.clone());
         must(&command)
+    }
+
+    /// Makes a dummy of that name and with that address.
+    pub(crate) fn dummy(&self, name: &str, address: &str) -> Result<()> {
+        self.ip(&format!("link add {name} up type dummy"))?;
+        self.ip(&format!("addr add {address} dev {name}"))?;
+        Ok(())
     }
 
     /// Runs a command line on the host: its status and what it printed.
