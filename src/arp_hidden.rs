@@ -73,6 +73,9 @@ struct ArpHidden {
 
 impl kernel::InPlaceModule for ArpHidden {
     fn init(_: &'static ThisModule) -> impl PinInit<Self, Error> {
+        state::set_selects_sources(
+            abi::parameter::<u8>(module_parameters::source_selection.value()) != 0,
+        );
         try_pin_init!(Self {
             freed: rcu_hash::Barrier,
             namespaces <- net::Registration::new(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that this host hears: which stay unanswered (rows 1 to 10).
+//! Requests that this host receives: which get no reply (rows 1 to 10).
 
 use crate::{
     abi::{
@@ -37,7 +37,8 @@ impl ArpHook for Hear {
         let Some(packet) = layout.read(bytes) else {
             return Verdict::Accept;
         };
-        if !policy::asks(&packet) {
+        // Row 9.
+        if !packet.is_request {
             return Verdict::Accept;
         }
         let tip = namespace.standing(net, packet.tip, dev, rcu);

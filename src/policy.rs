@@ -115,12 +115,6 @@ pub(crate) enum Unanswered {
     Dad,
 }
 
-/// Whether a received packet needs a look at the owners of its tip: only a request does (row 9).
-#[inline]
-pub(crate) fn asks(packet: &Packet) -> bool {
-    packet.is_request
-}
-
 /// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
 /// tip on the receiving device: as what, and why. Rows 1 to 6 and 9a.
 #[inline]
@@ -236,7 +230,7 @@ mod tests {
         owners: &[(Flags, bool)],
     ) -> Option<(Unanswered, Why<usize>)> {
         let silence = silences(&packet, || unicast, standing(owners));
-        silence.filter(|_| asks(&packet))
+        silence.filter(|_| packet.is_request)
     }
 
     fn silent(packet: Packet, unicast: bool, owners: &[(Flags, bool)]) -> bool {

@@ -20,11 +20,9 @@ use crate::{
         inetaddr::{Configured, HasIndex, Index},
         net::{self, Id, Net, PerNet},
         netdevice::NetDevice,
-        parameter,
         rcu_hash::{RcuHash, Vacant},
         rtnl::Rtnl, //
     },
-    module_parameters,
     policy::Flags, //
 };
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -216,7 +214,15 @@ pub(crate) fn loaded() {
     LOADED.store(true, Relaxed);
 }
 
-/// Whether the module was loaded to keep hidden addresses out of the selection of sources (`source_selection`).
+/// Set at load, before anything else, by the parameter `source_selection`.
+static SELECTS_SOURCES: Atomic<bool> = Atomic::new(true);
+
+/// Whether the module was loaded to keep hidden addresses out of the selection of sources.
 pub(crate) fn selects_sources() -> bool {
-    parameter::<u8>(module_parameters::source_selection.value()) != 0
+    SELECTS_SOURCES.load(Relaxed)
+}
+
+/// Notes whether the module was loaded to do so.
+pub(crate) fn set_selects_sources(selects: bool) {
+    SELECTS_SOURCES.store(selects, Relaxed);
 }
