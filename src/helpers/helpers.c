@@ -8,6 +8,7 @@
 #include "trace.h"
 
 MODULE_VERSION(ARP_HIDDEN_VERSION);
+MODULE_INFO(rust, ARP_HIDDEN_RUST);
 
 void *rust_helper_net_generic(const struct net *net, unsigned int id)
 {
