@@ -5,9 +5,9 @@
 
 use crate::{
     cluster::{names, told, Cluster, Machines, VIP},
+    lab::Lab, //
     recipe::{Part, Recipe},
     traffic::{arp, asked, claims, connections, questions, Question},
-    Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{asked_for, Ended, Frame, Outcome};

@@ -2,11 +2,13 @@
 
 //! The knobs: rows 21 to 29.
 
-use super::{real_server, HOST, VIP};
 use crate::{
-    case::cases,
-    lab::{Host, Lab, Way},
-    wire::who_has, //
+    lab::{
+        case::cases,
+        real_server::{real_server, HOST, VIP},
+        Host, Lab, Way,
+    },
+    wire::who_has,
 };
 use anyhow::{ensure, Result};
 use std::{
@@ -340,6 +342,7 @@ fn row25_move(lab: &mut Lab) -> Result<()> {
         host.ip("addr add 10.0.0.100/32 dev dummy0")?;
         wire.silent(who_has(VIP))?;
         host.conf("default", way.knob(), 0)?;
+        host.conf("dummy0", way.knob(), 0)?;
         wire.answered(who_has(VIP))?;
         host.ip("addr flush dev dummy0")?;
     }
