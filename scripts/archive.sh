@@ -106,26 +106,3 @@ download_and_unpack() {
 	for deb in deb/*.deb; do dpkg -x "$deb" .; done
 	rm -r deb
 }
-
-# What the self-contained build takes from the kernel's source (own/Makefile): the crates, less the modules of the kernel
-# crate that own/kernel.rs does not declare.
-CRATE_SOURCES=(
-	scripts/generate_rust_target.rs
-	rust/{Makefile,bindgen_parameters,build_error.rs,compiler_builtins.rs,ffi.rs,bindings/lib.rs}
-	rust/{macros,pin-init/src,pin-init/internal/src,proc-macro2,quote,syn}
-	rust/helpers/{atomic,atomic_ext,bug,build_bug,err,rcu,refcount,slab,string}.c
-	rust/kernel/{alloc,build_assert,error,fmt,init,module,module_param,print,ptr,seq_file,str,types}.rs
-	rust/kernel/{alloc,ptr,str,types}
-	rust/kernel/sync/{arc.rs,arc,atomic.rs,atomic,rcu.rs,refcount.rs,set_once.rs}
-)
-
-# crate_sources TARBALL OUT: unpacks them, and notes the source's version. The flags of the crates are those of the
-# source's own makefile.
-crate_sources() {
-	mkdir -p "$2"
-	tar -xf "$1" -C "$2" --strip-components=1 --exclude='*.md' --wildcards --no-wildcards-match-slash \
-		"${CRATE_SOURCES[@]/#/linux-source-*/}" 'linux-source-*/Makefile'
-	sed -n '/^cfgs-to-flags/,/^quiet_cmd/{/^quiet_cmd/!p}' "$2/rust/Makefile" >"$2/rust/Makefile.crates"
-	sed -n 's/^\(VERSION\|PATCHLEVEL\|SUBLEVEL\) = //p' "$2/Makefile" | paste -sd. >"$2/version"
-	rm "$2/Makefile" "$2/rust/Makefile"
-}
