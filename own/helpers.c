@@ -40,7 +40,7 @@ static void *kvrealloc_node_align(const void *p, size_t size, unsigned long alig
 #endif
 
 /* Before 6.4 there is only the fully ordered form. */
-#ifdef ARP_HIDDEN_NO_ATOMIC_ADD_NEGATIVE_ACQUIRE
+#ifndef HAVE_ATOMIC_ADD_NEGATIVE_ACQUIRE
 #define atomic_add_negative_relaxed atomic_add_negative
 #define atomic_add_negative_acquire atomic_add_negative
 #define atomic_add_negative_release atomic_add_negative
@@ -51,13 +51,26 @@ static void *kvrealloc_node_align(const void *p, size_t size, unsigned long alig
 
 #include <rust/helpers/atomic.c>
 #include <rust/helpers/atomic_ext.c>
-#include <rust/helpers/bug.c>
-#include <rust/helpers/build_bug.c>
 #include <rust/helpers/err.c>
 #include <rust/helpers/rcu.c>
 #include <rust/helpers/refcount.c>
 #include <rust/helpers/slab.c>
 #include <rust/helpers/string.c>
+
+void rust_helper_BUG_ON(bool condition)
+{
+	BUG_ON(condition);
+}
+
+/* Not exported before 6.2: an error is printed as a number then. */
+const char *rust_helper_errname(int error)
+{
+#ifdef HAVE_ERRNAME
+	return errname(error);
+#else
+	return NULL;
+#endif
+}
 
 bool rust_helper_is_vmalloc_addr(const void *p)
 {

@@ -178,8 +178,11 @@ pub mod prelude {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     pr_emerg!("{}\n", info);
+    // objtool knows of BUG() that it does not return in some kernels only, and objects to what follows there, or to
+    // nothing elsewhere. Of BUG_ON() none knows.
     // SAFETY: No requirements.
-    unsafe { bindings::BUG() }
+    unsafe { bindings::BUG_ON(true) };
+    loop {}
 }
 
 /// Returns a pointer to the object of type `$Container` whose field `$field_ptr` points to.
