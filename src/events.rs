@@ -75,13 +75,13 @@ impl netdevice::Notify for Devices {
             // A loopback device owns more than its addresses, by routes that go and come with it.
             netdevice::Event::Turning => {
                 if dev.is_loopback() {
-                    Namespace::of(net).routes().change();
+                    Namespace::of(net).loopback_turns(rtnl);
                 }
                 Ok(())
             }
             netdevice::Event::Turned => {
                 if dev.is_loopback() {
-                    Namespace::of(net).routes().changed();
+                    Namespace::of(net).loopback_turned(rtnl);
                 }
                 Ok(())
             }

@@ -147,9 +147,18 @@ impl Namespace {
         self.index.deactivate(rtnl);
     }
 
-    /// The local routes that go beyond the addresses.
-    pub(crate) fn routes(&self) -> &LocalRoutes<Self> {
-        &self.routes
+    /// A loopback device is about to be set up or down, and the routes of its prefixes with it.
+    pub(crate) fn loopback_turns(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.change();
+        }
+    }
+
+    /// It has been.
+    pub(crate) fn loopback_turned(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.changed();
+        }
     }
 }
 
