@@ -8,7 +8,7 @@ use crate::{
     lab::Lab, //
     pcap,
     secure_boot,
-    vm::{splats, Config, Vm, PATIENCE},
+    vm::{splats, Config, Vm, OUR_INIT, PATIENCE},
 };
 use anyhow::{bail, Result};
 use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
@@ -78,9 +78,13 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
 fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     let mut vm = Vm::start(&Config {
         name: "test",
-        boot: lab.boot(),
+        // A case that wants the other processors takes them online.
+        boot: lab.boot_with(&format!(
+            "{OUR_INIT} maxcpus={}",
+            lab.kernel.arch().test_cpus()
+        )),
         logs: &lab.logs,
-        cpus: lab.kernel.arch().test_cpus(),
+        cpus: 8,
         memory: 2048,
         devices: Vec::new(),
         count_instructions: false,
