@@ -3,6 +3,7 @@
 //! The few figures that Documentation/benchmark.md shows.
 
 use super::{
+    bounds::tell_missed,
     figures::Figures,
     names::{number, setup_name},
 };
@@ -103,7 +104,12 @@ impl Figures {
                 text.push('\n');
             }
         }
-        text + &self.limit()
+        text += &self.limit();
+        if !self.batches.is_empty() {
+            text += &self.table_of_batches();
+        }
+        text += "\n### Missed bounds\n\n";
+        text + &tell_missed(&self.bounds())
     }
 
     /// How far the host's part of an unanswered request is from that of a frame that no protocol takes.
