@@ -97,7 +97,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         Err(error) => {
             println!("# {}", format!("{error:#}").replace('\n', "\n# "));
             let mut lines = splats(&lab.logs.join("test.console"));
-            lines.push("the machine did not come to its end".to_owned());
+            lines.push("the machine did not shut down".to_owned());
             lines
         }
     };
@@ -146,7 +146,7 @@ impl Tally {
     pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
         self.planned = results + self.others;
         if self.planned == 0 {
-            bail!("there is no such case");
+            bail!("no case matches");
         }
         println!("1..{}", self.planned);
         Ok(())
@@ -182,7 +182,7 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
     let mut frames = Vec::new();
     loop {
         match vm.report()? {
-            Report::Plan(0) if tally.others == 0 => bail!("there is no such case"),
+            Report::Plan(0) if tally.others == 0 => bail!("no case matches"),
             Report::Plan(cases) => tally.plan(cases + 1)?,
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
@@ -240,7 +240,7 @@ pub(crate) fn tell(
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }
-            println!("#   again: {again}");
+            println!("#   run it again: {again}");
         }
     }
     Ok(())
