@@ -3,6 +3,8 @@
 //! The cases with whole clusters: each follows a recipe of `Documentation/clusters/`, on machines that have just
 //! booted, or that were put back to that moment.
 
+mod monitoring;
+
 use crate::{
     cluster::{names, told, Cluster, Machines, VIP},
     recipe::{Part, Recipe},
@@ -30,6 +32,7 @@ const STORIES: &[(&str, Story)] = &[
     ("cluster_stale_entry", stale_entry),
     ("cluster_fault", fault),
     ("cluster_boot_late", boot_late),
+    ("cluster_monitoring", monitoring::story),
 ];
 
 /// The recipes of the cases that the patterns ask for.

@@ -43,6 +43,10 @@ const FILES: &[(&str, &str)] = &[
         "fault.md",
         include_str!("../../../Documentation/clusters/fault.md"),
     ),
+    (
+        "monitoring.md",
+        include_str!("../../../Documentation/clusters/monitoring.md"),
+    ),
 ];
 
 /// What all recipes begin with.
