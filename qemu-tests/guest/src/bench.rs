@@ -8,15 +8,15 @@
 //! deferred work of the kernel's only ever add to that: a low quantile is the cost.
 
 use crate::{
-    case,
-    frame::{Arp, Mac, BROADCAST},
-    lab::{Host, Lab, Way},
-    machine,
+    lab::{
+        module::{load, unload},
+        Host, Lab, Way,
+    },
+    line::Line,
     netlink::{Netlink, Request},
     tap::Tap,
-    Line,
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, Context, Result};
 use etherparse::PacketBuilder;
 use nix::{
     kmod,
@@ -26,6 +26,7 @@ use nix::{
 };
 use protocol::{
     bench::{Event, Figure, Setup, Size, Unit},
+    frame::{Arp, Mac, BROADCAST},
     Report,
 };
 use std::{
@@ -224,7 +225,7 @@ impl<'a> Site<'a> {
     /// What packets cost: without the module first and last, which shows what drifts.
     fn packets(&mut self) -> Result<()> {
         self.without(0)?;
-        case::load()?;
+        load()?;
         self.measure(Setup::Loaded, 0, &[ARP, &[Event::Announce], SELECTION])?;
         self.elsewhere.conceal("lo", Way::Hidden)?;
         self.measure(Setup::Elsewhere, 0, &[ARP, &[Event::Announce], SELECTION])?;
@@ -303,7 +304,7 @@ impl<'a> Site<'a> {
     /// What the operator's doings cost.
     fn operations(&mut self) -> Result<()> {
         self.measure(Setup::Without, 0, &[OPERATION])?;
-        case::load()?;
+        load()?;
         self.measure(Setup::Loaded, 0, &[OPERATION])?;
         // The other half of the flag.
         self.host.conf("all", "hidden", 1)?;
@@ -547,14 +548,6 @@ fn batch(
 ) -> Result<()> {
     fs::write("/tmp/batch", lines(numbers, command))?;
     host.ip("-batch /tmp/batch")?;
-    Ok(())
-}
-
-fn unload() -> Result<()> {
-    if fs::exists("/sys/module/arp_hidden")? {
-        let (status, output) = machine::shell("rmmod arp_hidden")?;
-        ensure!(status == 0, "rmmod: {output}");
-    }
     Ok(())
 }
 

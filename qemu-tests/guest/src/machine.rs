@@ -44,7 +44,7 @@ pub(crate) fn mount() -> Result<()> {
 }
 
 /// The second serial port, without the manners of a terminal.
-pub(crate) fn line() -> Result<File> {
+pub(crate) fn serial_port() -> Result<File> {
     let port = OpenOptions::new()
         .read(true)
         .write(true)

@@ -4,9 +4,7 @@
 //! what the model says that they must see.
 
 use crate::{
-    batch::Batch,
-    frame::{Arp, Colons, Mac, BROADCAST, MULTICAST},
-    lab::{Host, Lab},
+    lab::{batch::Batch, Host, Lab},
     wire::Wire, //
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -15,6 +13,7 @@ use nix::{
     sched::{sched_getaffinity, sched_setaffinity, CpuSet},
     unistd::Pid,
 };
+use protocol::frame::{Arp, Colons, Mac, BROADCAST, MULTICAST};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     collections::HashSet,

@@ -2,12 +2,12 @@
 
 //! A wire from a host to its neighbour: the neighbour's end is where cases ask and listen.
 
-use crate::{
-    frame::{describe, ipv4_source, Arp, Mac, BROADCAST, MULTICAST},
-    tap::{Passed, Tap}, //
-};
+use crate::tap::{Passed, Tap};
 use anyhow::{bail, Context, Result};
-use protocol::Frame;
+use protocol::{
+    frame::{describe, ipv4_source, Arp, Mac, BROADCAST, MULTICAST},
+    Frame,
+};
 use std::{
     cell::{Cell, RefCell},
     net::Ipv4Addr,

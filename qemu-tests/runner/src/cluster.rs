@@ -3,11 +3,11 @@
 //! A cluster of virtual machines that follow a recipe, and the look at whether it works.
 
 use crate::{
+    lab::Lab, //
     recipe::{Block, Part, Recipe},
     switch::Switch,
     traffic::{arp, asked, claims, connections, mac, owner},
     vm::{Config, Vm, PATIENCE},
-    Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{

@@ -7,9 +7,9 @@ mod monitoring;
 
 use crate::{
     cluster::{names, told, Cluster, Machines, VIP},
+    lab::Lab, //
     recipe::{Part, Recipe},
     traffic::{arp, asked, claims, connections, questions, Question},
-    Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{asked_for, Ended, Frame, Outcome};

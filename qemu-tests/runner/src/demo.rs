@@ -6,11 +6,11 @@
 
 use crate::{
     cluster::{names, Cluster, Machines, VIP},
+    lab::Lab, //
     pcap,
     recipe::{Block, Recipe},
     traffic::{asked, claims, connections, Connection},
     vm::accelerator,
-    Lab, //
 };
 use anyhow::{Context, Result};
 use protocol::Frame;

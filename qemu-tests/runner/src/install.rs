@@ -18,13 +18,12 @@
 
 use crate::{
     initramfs::run as run_command,
+    lab::{Lab, System}, //
     pcap,
     switch::{Beacon, Cable, Switch},
     test::{tell, Tally},
     traffic::{claims, mac},
     vm::{accelerator, Boot, Config, Vm},
-    Lab,
-    System, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{

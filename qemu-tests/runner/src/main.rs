@@ -5,12 +5,12 @@
 #![deny(unsafe_code)]
 
 mod bench;
-mod chart;
 mod cluster;
 mod clusters;
 mod demo;
 mod initramfs;
 mod install;
+mod lab;
 mod pcap;
 mod recipe;
 mod secure_boot;
@@ -20,16 +20,11 @@ mod test;
 mod traffic;
 mod vm;
 
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
-use initramfs::Kernel;
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use lab::{Given, Lab, System};
 use protocol::Order;
-use std::{
-    fs,
-    path::PathBuf,
-    process::ExitCode, //
-};
-use vm::{Boot, OUR_INIT};
+use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]
 struct Cli {
@@ -98,75 +93,6 @@ enum Action {
         #[arg(long)]
         steps: usize,
     },
-}
-
-/// What `install` works with besides.
-#[derive(Args)]
-struct System {
-    /// The folder of the system, as scripts/system-image made it.
-    #[arg(long)]
-    system: PathBuf,
-    /// The folder with the packages.
-    #[arg(long)]
-    packages: PathBuf,
-    /// The folder with a later version of the packages.
-    #[arg(long)]
-    later: PathBuf,
-    /// Only the cases whose names contain one of these, which commas separate.
-    #[arg(long, default_value = "")]
-    case: String,
-}
-
-/// What every action works with.
-#[derive(Args)]
-struct Given {
-    /// The folder of the kernel, as scripts/kernel made it.
-    #[arg(long)]
-    kernel: PathBuf,
-    /// The module, built for that kernel; the tests' own modules and programs lie beside it.
-    #[arg(long)]
-    module: PathBuf,
-}
-
-/// What every action needs to start machines.
-struct Lab {
-    kernel: Kernel,
-    module: PathBuf,
-    initramfs: PathBuf,
-    /// Where consoles, logs and pcaps go.
-    logs: PathBuf,
-}
-
-impl Lab {
-    /// Makes the machines' root. Logs and pcaps go to `lab/` beside the module.
-    fn new(given: &Given) -> Result<Self> {
-        let kernel = Kernel::at(&given.kernel)?;
-        let logs = given
-            .module
-            .parent()
-            .context("the module is in no folder")?
-            .join("lab");
-        fs::create_dir_all(&logs)?;
-        let guest = std::env::current_exe()?.with_file_name("guest");
-        let beside = ["holder.ko", "fentry.o"].map(|name| given.module.with_file_name(name));
-        let files = [&*given.module, &beside[0], &beside[1]];
-        let initramfs = initramfs::make(&kernel, &files, &guest, &logs)?;
-        Ok(Self {
-            kernel,
-            module: given.module.clone(),
-            initramfs,
-            logs,
-        })
-    }
-
-    /// How a machine boots the kernel, with the guest as PID 1.
-    fn boot(&self) -> Boot<'_> {
-        Boot::Kernel {
-            binary: &self.kernel.binary,
-            initramfs: &self.initramfs,
-            options: OUR_INIT,
-        }
-    }
 }
 
 fn main() -> Result<ExitCode> {

@@ -9,8 +9,8 @@
 
 use crate::{
     initramfs::{pack, run},
+    lab::Lab, //
     vm::{Boot, Config, Vm, COMMAND_LINE, OUR_INIT},
-    Lab, //
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{Ended, Outcome};

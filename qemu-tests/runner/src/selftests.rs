@@ -7,8 +7,8 @@
 //! the module; it is told that the kernel is not, and what the kernel's log says is read here.
 
 use crate::{
+    lab::Lab, //
     vm::{Config, Vm},
-    Lab, //
 };
 use anyhow::Result;
 use protocol::asked_for;

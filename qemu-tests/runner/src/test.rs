@@ -5,10 +5,10 @@
 use crate::{
     clusters,
     initramfs::Kernel,
+    lab::Lab, //
     pcap,
     secure_boot,
     vm::{accelerator, splats, Config, Vm, PATIENCE},
-    Lab, //
 };
 use anyhow::{bail, Result};
 use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};

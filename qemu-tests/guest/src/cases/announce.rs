@@ -2,11 +2,14 @@
 
 //! Requests that a host sends: rows 11 to 15.
 
-use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::cases,
-    lab::{Host, Lab, Way},
-    wire::{Wire, PATIENCE}, //
+    lab::{
+        announce::announces,
+        case::cases,
+        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        Lab, Way,
+    },
+    wire::PATIENCE,
 };
 use anyhow::{ensure, Result};
 use std::{net::Ipv4Addr, time::Instant};
@@ -22,17 +25,6 @@ cases![
     row15_arping,
     row15_bond_monitor,
 ];
-
-/// An address of the LAN that nobody has: who asks for it is not answered, and learns nothing.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
-
-/// The address that the host announces when it must ask for a neighbour to send from `from`.
-pub(super) fn announces(host: &Host, wire: &Wire, from: Ipv4Addr) -> Result<Ipv4Addr> {
-    host.ip("neigh flush dev eth0")?;
-    wire.heard()?;
-    host.say(from, NOBODY)?;
-    wire.announced(NOBODY)
-}
 
 fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = real_server(lab)?;

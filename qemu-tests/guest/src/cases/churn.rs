@@ -3,14 +3,18 @@
 //! All at once, and much of it: the module, its flags, devices, addresses and namespaces come and go on several
 //! processors under a flood; and hosts of a size that nobody has.
 
-use super::{gap::Flood, real_server, HOST, VIP};
 use crate::{
-    batch::Batch,
-    case::{cases, load},
-    lab::{Host, Lab, Way},
+    lab::{
+        batch::Batch,
+        case::cases,
+        flood::Flood,
+        module::load,
+        real_server::{real_server, HOST, VIP},
+        Host, Lab, Way,
+    },
     machine,
     netlink::{Netlink, Request},
-    wire::who_has, //
+    wire::who_has,
 };
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use fastrand::Rng;

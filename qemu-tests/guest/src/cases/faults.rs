@@ -3,13 +3,16 @@
 //! Memory that is lacking: each allocation of what the module does fails once. Either it succeeds all the same,
 //! or it fails with ENOMEM and has changed nothing.
 
-use super::{real_server, VIP};
 use crate::{
-    case::{cases, load},
-    faults::{Faults, Walked},
-    lab::{Lab, Way},
+    lab::{
+        case::cases,
+        faults::{Faults, Walked},
+        module::load,
+        real_server::{real_server, VIP},
+        Lab, Way,
+    },
     netlink::{Netlink, Request},
-    wire::who_has, //
+    wire::who_has,
 };
 use anyhow::{anyhow, bail, ensure, Result};
 use nix::{

@@ -2,14 +2,17 @@
 
 //! Requests that a host hears: rows 1 to 10.
 
-use super::{announce::announces, bare, real_server, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::{cases, Skip},
-    frame::{Arp, BROADCAST},
-    lab::{Lab, Way},
-    wire::who_has, //
+    lab::{
+        announce::announces,
+        case::{cases, Skip},
+        real_server::{bare, real_server, HOST, NEIGHBOUR, VIP},
+        Lab, Way,
+    },
+    wire::who_has,
 };
 use anyhow::{ensure, Result};
+use protocol::frame::{Arp, BROADCAST};
 use std::{fs, iter, net::Ipv4Addr};
 
 cases![

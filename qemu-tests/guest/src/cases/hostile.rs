@@ -3,13 +3,16 @@
 //! What nobody should send, and nobody should write: frames with something wrong, and knobs that are misused. A
 //! second host, which has no flag set, or one of the kernel's own knobs, says what the kernel makes of the same.
 
-use super::{real_server, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::{cases, load},
-    lab::{Host, Lab, Way},
+    lab::{
+        case::cases,
+        module::load,
+        real_server::{real_server, HOST, NEIGHBOUR, VIP},
+        Host, Lab, Way,
+    },
     tap::Tap,
     tun::Tun,
-    wire::{who_has, Wire, PATIENCE}, //
+    wire::{who_has, Wire, PATIENCE},
 };
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use fastrand::Rng;

@@ -2,11 +2,13 @@
 
 //! The knobs: rows 21 to 29.
 
-use super::{real_server, HOST, VIP};
 use crate::{
-    case::cases,
-    lab::{Host, Lab, Way},
-    wire::who_has, //
+    lab::{
+        case::cases,
+        real_server::{real_server, HOST, VIP},
+        Host, Lab, Way,
+    },
+    wire::who_has,
 };
 use anyhow::{ensure, Result};
 use std::{

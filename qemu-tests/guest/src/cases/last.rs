@@ -2,9 +2,10 @@
 
 //! What must hold when all other cases have been.
 
-use crate::{
-    case::{cases, load, Skip},
-    lab::Lab, //
+use crate::lab::{
+    case::{cases, Skip},
+    module::load,
+    Lab,
 };
 use anyhow::{ensure, Result};
 use std::{fs, path::Path, thread, time::Duration};

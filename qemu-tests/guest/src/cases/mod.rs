@@ -15,13 +15,7 @@ mod random;
 mod see;
 mod select;
 
-use crate::{
-    case::Case,
-    lab::{Host, Lab},
-    wire::Wire, //
-};
-use anyhow::Result;
-use std::{net::Ipv4Addr, rc::Rc};
+use crate::lab::case::Case;
 
 /// All cases, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
@@ -40,42 +34,4 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         last::CASES,
     ];
     files.into_iter().flatten()
-}
-
-/// The host's own address.
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// Its neighbour's.
-const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// The cluster's.
-const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
-
-/// The network of most cases:
-///
-/// ```text
-///   neighbour            host
-///   eth0 10.0.0.2/24 --- eth0 10.0.0.1/24
-///                        lo   10.0.0.100/32 (VIP)
-/// ```
-fn real_server(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
-    let (host, neighbour, wire) = bare(lab)?;
-    host.ip("addr add 10.0.0.1/24 dev eth0")?;
-    host.ip("addr add 10.0.0.100/32 dev lo")?;
-    Ok((host, neighbour, wire))
-}
-
-/// As [`real_server`], but eth0 of the host has a route and no address.
-fn unnumbered(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
-    let (host, neighbour, wire) = bare(lab)?;
-    host.ip("addr add 10.0.0.100/32 dev lo")?;
-    host.ip("route add 10.0.0.0/24 dev eth0")?;
-    Ok((host, neighbour, wire))
-}
-
-/// As [`real_server`], but the host has no addresses.
-fn bare(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
-    let host = lab.host("host")?;
-    let neighbour = lab.host("neighbour")?;
-    let wire = lab.wire((&host, "eth0"), (&neighbour, "eth0"), NEIGHBOUR)?;
-    neighbour.ip("addr add 10.0.0.2/24 dev eth0")?;
-    Ok((host, neighbour, wire))
 }

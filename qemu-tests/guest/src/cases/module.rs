@@ -2,11 +2,14 @@
 
 //! Loading and unloading: rows 29 and 30, and what insmod refuses.
 
-use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::{cases, load, Skip},
-    lab::{Host, Lab, Way},
-    wire::who_has, //
+    lab::{
+        case::{cases, Skip},
+        module::load,
+        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        Host, Lab, Way,
+    },
+    wire::who_has,
 };
 use anyhow::{ensure, Result};
 use std::fs;

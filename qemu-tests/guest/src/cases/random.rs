@@ -3,7 +3,7 @@
 //! The host against the reference model: all rows, in situations that nobody thought of. The seeds are fixed;
 //! `make soak` goes on with others.
 
-use crate::{case::Case, random::compare};
+use crate::{lab::case::Case, random::compare};
 
 macro_rules! seeds {
     ($($name:ident: $seed:literal),* $(,)?) => {

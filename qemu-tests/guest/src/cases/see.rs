@@ -2,20 +2,23 @@
 
 //! What an operator sees: `/proc/net/arp_hidden`, tracepoints, drops, the log.
 
-use super::{real_server, unnumbered, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::{cases, load},
-    frame::{Arp, BROADCAST},
-    lab::{Host, Lab, Way},
+    lab::{
+        case::cases,
+        module::load,
+        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        Host, Lab, Way,
+    },
     machine,
     tap::Tap,
-    wire::{who_has, PATIENCE}, //
+    wire::{who_has, PATIENCE},
 };
 use anyhow::{bail, ensure, Context, Result};
 use nix::{
     sched::{sched_setaffinity, setns, CloneFlags, CpuSet},
     unistd::Pid,
 };
+use protocol::frame::{Arp, BROADCAST};
 use std::{
     fs::{self, File},
     io::Read,

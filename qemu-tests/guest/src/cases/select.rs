@@ -2,11 +2,13 @@
 
 //! The sources that a host selects: rows 16 to 20.
 
-use super::{bare, real_server, unnumbered, HOST, NEIGHBOUR, VIP};
 use crate::{
-    case::cases,
-    lab::{Lab, Way},
-    wire::PATIENCE, //
+    lab::{
+        case::cases,
+        real_server::{bare, real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        Lab, Way,
+    },
+    wire::PATIENCE,
 };
 use anyhow::{ensure, Context, Result};
 use std::{

@@ -2,6 +2,14 @@
 
 //! What a case builds its network of: hosts (network namespaces) and the wires between them.
 
+pub(crate) mod announce;
+pub(crate) mod batch;
+pub(crate) mod case;
+pub(crate) mod faults;
+pub(crate) mod flood;
+pub(crate) mod module;
+pub(crate) mod real_server;
+
 use crate::{
     machine,
     tap::Tap,

@@ -2,47 +2,26 @@
 
 //! Running cases: each in a laboratory of its own, with the module loaded, on a kernel that is well after it.
 
-use crate::{lab::Lab, machine, random, Line};
+use crate::{
+    cases,
+    lab::{
+        case::{Case, Skip},
+        module::load,
+        Lab,
+    },
+    line::Line,
+    random,
+};
 use anyhow::{ensure, Context, Result};
 use protocol::{asked_for, Ended, Outcome, Report};
-use std::{fmt, fs, path::Path, time::Instant};
-
-/// A case: what must hold, told as the story of a network.
-pub(crate) struct Case {
-    /// Its name: the row of the semantics first.
-    pub(crate) name: &'static str,
-    /// The story.
-    pub(crate) run: fn(&mut Lab) -> Result<()>,
-}
+use std::{fs, time::Instant};
 
 /// The story of a case.
 type Story = dyn Fn(&mut Lab) -> Result<()>;
 
-/// The cases of a file, by their functions' names.
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        pub(crate) const CASES: &[$crate::case::Case] = &[
-            $($crate::case::Case { name: stringify!($name), run: $name }),*
-        ];
-    };
-}
-pub(crate) use cases;
-
-/// Why a case cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
-
 /// Runs the cases that the patterns ask for, and reports each.
-pub(crate) fn run(patterns: &str, line: &mut Line) -> Result<()> {
-    let cases: Vec<&Case> = crate::cases::all()
+pub(crate) fn matching(patterns: &str, line: &mut Line) -> Result<()> {
+    let cases: Vec<&Case> = cases::all()
         .filter(|case| asked_for(case.name, patterns))
         .collect();
     line.report(&Report::Plan(cases.len()))?;
@@ -100,15 +79,6 @@ fn run_one(name: &str, story: &Story, line: &mut Line) -> Result<()> {
     }))
 }
 
-/// Loads the module, if a case before has left it unloaded.
-pub(crate) fn load() -> Result<()> {
-    if !Path::new("/sys/module/arp_hidden").exists() {
-        let (status, output) = machine::shell("insmod /arp_hidden.ko")?;
-        ensure!(status == 0, "insmod: {output}");
-    }
-    Ok(())
-}
-
 /// A kernel is tainted by a module from out of its tree, without a signature, and by nothing else that was not
 /// `known` already. What it says of its complaints, the runner looks for in its log.
 fn well(known: u64) -> Result<()> {
@@ -125,6 +95,7 @@ fn taint() -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::cases;
     use std::collections::BTreeSet;
 
     /// Every row names its cases, and every case of a row stands in it.
@@ -144,7 +115,7 @@ mod tests {
             assert!(!cases.is_empty(), "row {row} has no case");
             named.extend(cases);
         }
-        let cases: BTreeSet<&str> = crate::cases::all()
+        let cases: BTreeSet<&str> = cases::all()
             .map(|case| case.name)
             .filter(|name| name.contains("row"))
             .collect();

@@ -2,7 +2,7 @@
 
 //! The chart of the documentation: an unanswered request, by the number of addresses.
 
-use crate::bench::{setup_name, Figures};
+use super::{figures::Figures, names::setup_name};
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use protocol::bench::{Event, Setup};
@@ -18,7 +18,7 @@ const LINES: &[(Setup, RGBColor)] = &[
 ];
 
 /// Draws it.
-pub(crate) fn draw(figures: &Figures, to: &Path) -> Result<()> {
+pub(super) fn draw(figures: &Figures, to: &Path) -> Result<()> {
     paint(figures, to).map_err(|error| anyhow!("the chart: {error}"))
 }
 

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a case is.
+
+use crate::lab::Lab;
+use anyhow::Result;
+use std::fmt;
+
+/// A case: what must hold, told as the story of a network.
+pub(crate) struct Case {
+    /// Its name: the row of the semantics first.
+    pub(crate) name: &'static str,
+    /// The story.
+    pub(crate) run: fn(&mut Lab) -> Result<()>,
+}
+
+/// The cases of a file, by their functions' names.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[$crate::lab::case::Case] = &[
+            $($crate::lab::case::Case { name: stringify!($name), run: $name }),*
+        ];
+    };
+}
+pub(crate) use cases;
+
+/// Why a case cannot run here.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
