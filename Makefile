@@ -3,9 +3,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own.
+# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own, and its binary to boot.
 KERNEL ?=
 KDIR ?=
+VMLINUZ ?=
 # Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
 DESTDIR ?=
 # Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
@@ -22,7 +23,7 @@ STEPS ?= 10000
 # `make fuzz`: how many inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## this list
@@ -30,7 +31,8 @@ help: ## this list
 	@echo
 	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
 	@echo "                    'debug' is one of our own with KASAN, lockdep, kmemleak"
-	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
+	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
+	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
