@@ -29,8 +29,8 @@ export KERNEL KDIR VMLINUZ DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive; the default is its newest cloud kernel;"
-	@echo "                    'debug' is one of our own with KASAN, lockdep, kmemleak"
+	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
+	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
 	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
@@ -62,7 +62,7 @@ demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 	@scripts/build demo
 
 .PHONY: test
-test: ## lint, unit tests, the cases on a stock, a real-time and a debug kernel, every cluster's recipe
+test: ## lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), every cluster's recipe
 	@scripts/build test
 
 .PHONY: test-install
@@ -70,7 +70,7 @@ test-install: ## the packages on a Debian that boots: installed, upgraded, purge
 	@scripts/build test-install
 
 .PHONY: test-matrix
-test-matrix: ## every case on each stock flavour of the two newest kernel series
+test-matrix: ## every case on each flavour of the backports' two newest kernels and of Debian 13's and 12's own
 	@scripts/build matrix
 
 .PHONY: test-selftests

@@ -28,23 +28,33 @@ unpack_source() {
 		--exclude='*/drivers/gpu/drm/amd/*.h'
 }
 
-# compose SRC HEADERS COMMON KDIR: builds the Rust metadata from the source tree SRC with the configuration of
-# the headers package, and makes KDIR of links to the headers and the metadata. The headers stay untouched.
-# Works in the current folder, in obj/.
-compose() {
-	local src=$1 headers=$2 common=$3 kdir=$4 obj=$PWD/obj cc entry
-	cc=$(sed -n 's/^CONFIG_CC_VERSION_TEXT="\([^ ]*\) .*/\1/p' "$headers/.config")
-	mkdir -p "$obj" "$kdir/scripts" "$kdir/rust"
-	cp "$headers/.config" "$obj/.config"
-	make -C "$src" O="$obj" CC="$cc" HOSTCC="$cc" -j"$(nproc)" olddefconfig prepare
-	# Metadata of another compiler than the kernel's would give a module that does not load.
-	diff <(grep '^CONFIG_RUST' "$headers/.config") <(grep '^CONFIG_RUST' "$obj/.config")
+# link_headers HEADERS COMMON KDIR: makes KDIR of links to an unpacked headers package and the one that it shares with
+# the other flavours. The packages' own Makefile names the folder that they are installed in.
+link_headers() {
+	local headers=$1 common=$2 kdir=$3 entry
+	mkdir -p "$kdir/scripts"
 	for entry in .config .kernelvariables Module.symvers arch include tools vmlinux; do
-		ln -s "$headers/$entry" "$kdir/$entry"
+		[ ! -e "$headers/$entry" ] || ln -s "$headers/$entry" "$kdir/$entry"
 	done
 	ln -s "$headers"/scripts/* "$kdir/scripts/"
-	cp "$obj/scripts/target.json" "$kdir/scripts/"
+	printf 'KBUILD_OUTPUT = %s\ninclude %s/Makefile\n' "$kdir" "$common" >"$kdir/Makefile"
+}
+
+# compose SRC HEADERS KDIR: builds the Rust metadata from the source tree SRC with the configuration of the headers
+# package, and adds it to KDIR. The headers stay untouched. Works in the current folder, in obj/.
+compose() {
+	local src=$1 headers=$2 kdir=$3 obj=$PWD/obj arch cc
+	arch=$(sed -n 's/^override ARCH = //p' "$headers/.kernelvariables")
+	cc=$(sed -n 's/^CONFIG_CC_VERSION_TEXT="\([^ ]*\) .*/\1/p' "$headers/.config")
+	mkdir -p "$obj" "$kdir/rust"
+	cp "$headers/.config" "$obj/.config"
+	# The compiler is TRIPLET-gcc-VERSION.
+	make -C "$src" O="$obj" ARCH="$arch" CROSS_COMPILE="${cc%gcc-*}" CC="$cc" HOSTCC="gcc-${cc##*-}" -j"$(nproc)" \
+		olddefconfig prepare
+	# Metadata of another compiler than the kernel's would give a module that does not load.
+	diff <(grep '^CONFIG_RUST' "$headers/.config") <(grep '^CONFIG_RUST' "$obj/.config")
+	# Of an architecture for which rustc has a target of its own, there is no target.json.
+	[ ! -e "$obj/scripts/target.json" ] || cp "$obj/scripts/target.json" "$kdir/scripts/"
 	cp "$obj"/rust/*.rmeta "$obj"/rust/*.so "$kdir/rust/"
 	cp "$src/.rustfmt.toml" "$src/.clippy.toml" "$kdir/"
-	printf 'KBUILD_OUTPUT = %s\ninclude %s/Makefile\n' "$kdir" "$common" >"$kdir/Makefile"
 }

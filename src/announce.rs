@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that this host sends: which sender address they carry (rows 11 to 15).
+//! ARP that this host sends: which sender address its solicitations carry (rows 11 to 15), and the replies that must
+//! not go out (row 31).
 
 use crate::{
     abi::{
@@ -9,11 +10,11 @@ use crate::{
         netfilter::{ArpHook, Frame, Place, Verdict},
         trace::AnnouncementRewritten, //
     },
-    arp::{self, Layout},
-    namespace::Namespace,
-    policy,
+    arp::{self, Layout, Packet},
+    hear,
+    policy::{self, Announced, Unanswered},
     select,
-    statistics::Event, //
+    state::{Event, Namespace}, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
@@ -34,36 +35,89 @@ impl ArpHook for Announce {
         frame: &mut Frame,
         rcu: &rcu::Guard,
     ) -> Verdict {
-        // Most of what a host sends is replies.
-        if !arp::is_request(frame.packet()) {
-            return Verdict::Accept;
+        // First, for the kernel has looked at its routes already: what they led to is known below.
+        let settled = namespace.is_settled();
+        if arp::is_request(frame.packet()) {
+            solicitation(namespace, net, dev, frame, rcu)
+        } else if settled {
+            Verdict::Accept
+        } else {
+            reply(namespace, net, dev, frame, rcu)
         }
-        let layout = Layout::of(dev);
-        let Some(packet) = layout.read(frame.packet()) else {
-            return Verdict::Accept;
-        };
-        // What a bond sends out of a port is its ARP monitor's: the kernel solicits out of the bond.
-        if !policy::solicits(&packet) || dev.is_bond_port() {
-            return Verdict::Accept;
-        }
-        let sip = namespace.standing(net, packet.sip, dev, rcu);
-        let Some(why) = policy::withholds(sip) else {
-            return Verdict::Accept;
-        };
-        let (tip, sip) = (
-            Ipv4Addr::from_bits(packet.tip),
-            Ipv4Addr::from_bits(packet.sip),
-        );
-        let announced = select::announceable(dev, tip, rcu);
-        // Row 12: the sending device's own primary.
-        if announced == sip {
-            return Verdict::Accept;
-        }
-        // No memory for a frame of our own: better not asked than announced.
-        let Ok(bytes) = frame.packet_mut() else {
-            return Verdict::Drop;
-        };
-        layout.write_sip(bytes, announced.to_bits());
+    }
+}
+
+/// A reply, while an address or a local route has been known for less than a grace period.
+#[cold]
+fn reply(
+    namespace: &Namespace,
+    net: &Net,
+    dev: &NetDevice,
+    frame: &Frame,
+    rcu: &rcu::Guard,
+) -> Verdict {
+    let layout = Layout::of(dev);
+    let bytes = frame.packet();
+    let Some(reply) = layout.read(bytes) else {
+        return Verdict::Accept;
+    };
+    // Row 15: an announcement.
+    if reply.sip == reply.tip {
+        return Verdict::Accept;
+    }
+    let Some(why) = namespace.early(net, reply.sip, dev, rcu) else {
+        return Verdict::Accept;
+    };
+    let request = Packet {
+        is_request: true,
+        sip: reply.tip,
+        tip: reply.sip,
+    };
+    let kind = if request.sip == 0 {
+        Unanswered::Dad
+    } else {
+        Unanswered::Broadcast
+    };
+    hear::note(dev, kind, layout.tha(bytes), &request, why, rcu);
+    Verdict::Unanswered
+}
+
+#[inline]
+fn solicitation(
+    namespace: &Namespace,
+    net: &Net,
+    dev: &NetDevice,
+    frame: &mut Frame,
+    rcu: &rcu::Guard,
+) -> Verdict {
+    let layout = Layout::of(dev);
+    let Some(packet) = layout.read(frame.packet()) else {
+        return Verdict::Accept;
+    };
+    // What a bond sends out of a port is its ARP monitor's: the kernel solicits out of the bond.
+    if !policy::solicits(&packet) || dev.is_bond_port() {
+        return Verdict::Accept;
+    }
+    let (tip, sip) = (
+        Ipv4Addr::from_bits(packet.tip),
+        Ipv4Addr::from_bits(packet.sip),
+    );
+    let standing = namespace.standing(net, packet.sip, dev, rcu);
+    let why = match policy::announces(standing, || net.is_local(sip, dev, rcu)) {
+        Announced::AsIs => return Verdict::Accept,
+        Announced::Another(why) => why,
+    };
+    let announced = select::announceable(dev, tip, rcu);
+    // Row 12: the sending device's own primary.
+    if announced == sip {
+        return Verdict::Accept;
+    }
+    // No memory for a frame of our own: better not asked than announced.
+    let Ok(bytes) = frame.packet_mut() else {
+        return Verdict::Drop;
+    };
+    layout.write_sip(bytes, announced.to_bits());
+    if let Some(why) = why {
         why.owner.count(Event::Rewritten);
         AnnouncementRewritten {
             dev,
@@ -75,6 +129,6 @@ impl ArpHook for Announce {
             arp_invisible: why.flags.arp_invisible,
         }
         .trace(rcu);
-        Verdict::Accept
     }
+    Verdict::Accept
 }

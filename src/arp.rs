@@ -68,6 +68,11 @@ impl Layout {
         bytes.get(HEADER_LEN..self.sip).unwrap_or_default()
     }
 
+    /// The target's hardware address; nothing of a packet that is cut short or has none.
+    pub(crate) fn tha(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.sip + 4..self.tip).unwrap_or_default()
+    }
+
     /// Writes another sender protocol address. Does nothing to a packet that is cut short.
     pub(crate) fn write_sip(self, bytes: &mut [u8], sip: u32) {
         if let Some(field) = bytes.get_mut(self.sip..self.sip + 4) {
@@ -97,6 +102,7 @@ mod tests {
         assert!(packet.is_request);
         assert_eq!((packet.sip, packet.tip), (0x0a00_0002, 0x0a00_0064));
         assert_eq!(Layout::new(6, true).sha(&REQUEST), [2, 0, 0, 0, 0, 2]);
+        assert_eq!(Layout::new(6, true).tha(&REQUEST), [0; 6]);
     }
 
     #[test]
@@ -125,6 +131,7 @@ mod tests {
         packet[28..32].copy_from_slice(&[10, 0, 0, 100]);
         let packet = Layout::new(16, false).read(&packet).unwrap();
         assert_eq!((packet.sip, packet.tip), (0x0a00_0002, 0x0a00_0064));
+        assert_eq!(Layout::new(16, false).tha(&[0; 32]), []);
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! `hidden` and `arp_invisible`: the flags of Linux 2.2 that keep a device's addresses out of ARP and out of
 //! the selection of sources, for hosts that share an address (LVS real servers, anycast).
 //!
-//! This file is what loading and unloading do, in order. The other files: [`policy`] decides, on facts;
-//! [`arp`] is the frame; [`hear`] and [`announce`] are the two netfilter hooks, [`select`] the redirected
-//! selection of sources; [`namespace`] holds the state and arms what it asks for; [`knobs`] are the files of
-//! the operator, [`statistics`] and [`notice`] what the operator is told. [`abi`] wraps the kernel's C
-//! interfaces, and is the only place of unsafe code.
+//! This file loads and unloads, in order. Each floor below knows only those further down:
+//!
+//! - [`knobs`], [`events`]: what comes in, from the operator and from the kernel;
+//! - [`arming`]: which hooks the flags ask for;
+//! - [`hear`], [`announce`], [`select`]: the three places where a packet or a choice is met;
+//! - [`statistics`], [`notice`]: what the operator sees;
+//! - [`state`]: what is known of a namespace;
+//! - [`policy`], [`arp`]: pure decisions and the ARP packet;
+//! - [`abi`]: safe wrappers of the kernel's C interfaces, and all of the unsafe code.
 
 #![deny(unsafe_code)]
 
@@ -16,17 +20,21 @@ use kernel::prelude::*;
 #[allow(unsafe_code)]
 mod abi;
 mod announce;
+mod arming;
 mod arp;
+mod events;
 mod hear;
 mod knobs;
-mod namespace;
 mod notice;
 mod policy;
 mod select;
+mod state;
 mod statistics;
 
 use abi::{inetaddr, net, netdevice, rcu_hash};
-use namespace::{Devices, Namespace};
+use arming::Arming;
+use events::{Addresses, Devices, Directories};
+use state::Namespace;
 
 module! {
     type: ArpHidden,
@@ -53,7 +61,11 @@ struct ArpHidden {
     #[pin]
     devices: netdevice::Notifier<Devices>,
     #[pin]
-    addresses: inetaddr::Notifiers<Namespace>,
+    addresses: inetaddr::Notifiers<Addresses>,
+    #[pin]
+    directories: net::Registration<Directories>,
+    #[pin]
+    arming: net::Registration<Arming>,
     #[pin]
     namespaces: net::Registration<Namespace>,
     freed: rcu_hash::Barrier,
@@ -61,18 +73,23 @@ struct ArpHidden {
 
 impl kernel::InPlaceModule for ArpHidden {
     fn init(_: &'static ThisModule) -> impl PinInit<Self, Error> {
+        state::set_selects_sources(
+            abi::parameter::<u8>(module_parameters::source_selection.value()) != 0,
+        );
         try_pin_init!(Self {
             freed: rcu_hash::Barrier,
             namespaces <- net::Registration::new(),
+            arming <- net::Registration::new(),
+            directories <- net::Registration::new(),
             _: { select::probe()? },
             addresses <- inetaddr::Notifiers::register(),
             devices <- netdevice::Notifier::register(),
             _: {
-                namespace::loaded();
+                state::loaded();
                 pr_info!(
                     "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
                     env!("ARP_HIDDEN_VERSION"),
-                    if select::wanted() { "on" } else { "off, by parameter" },
+                    if state::selects_sources() { "on" } else { "off, by parameter" },
                 );
             },
         }? Error)

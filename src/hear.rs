@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that this host hears: which stay unanswered (rows 1 to 10).
+//! Requests that this host receives: which get no reply (rows 1 to 10).
 
 use crate::{
     abi::{
@@ -9,10 +9,9 @@ use crate::{
         netfilter::{ArpHook, Frame, Place, Verdict},
         trace::RequestUnanswered, //
     },
-    arp::Layout,
-    namespace::Namespace,
-    policy::{self, Unanswered},
-    statistics::Event, //
+    arp::{Layout, Packet},
+    policy::{self, Standing, Unanswered, Why},
+    state::{Concealer, Event, Namespace}, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
@@ -38,31 +37,47 @@ impl ArpHook for Hear {
         let Some(packet) = layout.read(bytes) else {
             return Verdict::Accept;
         };
-        if !policy::asks(&packet) {
+        // Row 9.
+        if !packet.is_request {
             return Verdict::Accept;
         }
         let tip = namespace.standing(net, packet.tip, dev, rcu);
         let Some((kind, why)) = policy::silences(&packet, || frame.is_unicast(), tip) else {
+            if matches!(tip, Standing::Concealed { here: false, .. }) {
+                namespace.let_reply(packet.tip, rcu);
+            }
             return Verdict::Accept;
         };
-        why.owner.count(Event::Unanswered(kind));
-        RequestUnanswered {
-            dev,
-            kind: match kind {
-                Unanswered::Broadcast => c"broadcast",
-                Unanswered::Unicast => c"unicast",
-                Unanswered::Dad => c"dad",
-            },
-            sha: layout.sha(bytes),
-            sip: Ipv4Addr::from_bits(packet.sip),
-            tip: Ipv4Addr::from_bits(packet.tip),
-            owner: why.owner.dev,
-            hidden: why.flags.hidden,
-            arp_invisible: why.flags.arp_invisible,
-        }
-        .trace(rcu);
+        note(dev, kind, layout.sha(bytes), &packet, why, rcu);
         Verdict::Unanswered
     }
+}
+
+/// Counts and traces a request that gets no reply: one that `dev` received from `sha`.
+pub(crate) fn note(
+    dev: &NetDevice,
+    kind: Unanswered,
+    sha: &[u8],
+    request: &Packet,
+    why: Why<Concealer<'_>>,
+    rcu: &rcu::Guard,
+) {
+    why.owner.count(Event::Unanswered(kind));
+    RequestUnanswered {
+        dev,
+        kind: match kind {
+            Unanswered::Broadcast => c"broadcast",
+            Unanswered::Unicast => c"unicast",
+            Unanswered::Dad => c"dad",
+        },
+        sha,
+        sip: Ipv4Addr::from_bits(request.sip),
+        tip: Ipv4Addr::from_bits(request.tip),
+        owner: why.owner.dev,
+        hidden: why.flags.hidden,
+        arp_invisible: why.flags.arp_invisible,
+    }
+    .trace(rcu);
 }
 
 impl Layout {

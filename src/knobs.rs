@@ -1,103 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The knobs `net/ipv4/conf/{all,default,IF}/{hidden,arp_invisible}`: their files and their values.
+//! The operator's writes: the files `net/ipv4/conf/{all,default,IF}/{hidden,arp_invisible}`, and what a write does
+//! (rows 20 to 23).
 
 use crate::{
     abi::{
         net::{Net, PerNet},
-        rtnl,
+        rtnl::{self, Rtnl},
         sysctl::{Entry, Files, IntFile}, //
     },
-    namespace::{self, Namespace},
-    policy::Flags, //
+    arming::Arming,
+    notice,
+    policy::Flags,
+    state::{self, Device, Knob, Namespace, Target}, //
 };
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,
     str::{CStr, CString},
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::rcu, //
 };
-
-/// The two knobs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Knob {
-    Hidden,
-    ArpInvisible,
-}
-
-/// What a directory of `net/ipv4/conf` stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// `all`: enables the flag in the namespace.
-    All,
-    /// `default`: what new devices take, and devices that were never written by hand.
-    Default,
-    /// The device with this index.
-    Device(i32),
-}
-
-impl Target {
-    // Interface indexes are positive; these are the kernel's NETCONFA_IFINDEX_ALL and _DEFAULT.
-    const ALL: i32 = -1;
-    const DEFAULT: i32 = -2;
-
-    fn to_raw(self) -> i32 {
-        match self {
-            Target::All => Self::ALL,
-            Target::Default => Self::DEFAULT,
-            Target::Device(ifindex) => ifindex,
-        }
-    }
-
-    fn from_raw(raw: i32) -> Self {
-        match raw {
-            Self::ALL => Target::All,
-            Self::DEFAULT => Target::Default,
-            ifindex => Target::Device(ifindex),
-        }
-    }
-}
-
-/// The values of the two knobs in one directory. Written under the RTNL, read by anyone.
-pub(crate) struct Values {
-    hidden: Atomic<i32>,
-    arp_invisible: Atomic<i32>,
-}
-
-impl Values {
-    /// Values to start with.
-    pub(crate) fn new(flags: Flags) -> Self {
-        Self {
-            hidden: Atomic::new(flags.hidden),
-            arp_invisible: Atomic::new(flags.arp_invisible),
-        }
-    }
-
-    fn knob(&self, knob: Knob) -> &Atomic<i32> {
-        match knob {
-            Knob::Hidden => &self.hidden,
-            Knob::ArpInvisible => &self.arp_invisible,
-        }
-    }
-
-    /// The value of one knob.
-    pub(crate) fn get(&self, knob: Knob) -> i32 {
-        self.knob(knob).load(Relaxed)
-    }
-
-    /// Changes one knob.
-    pub(crate) fn set(&self, knob: Knob, value: i32) {
-        self.knob(knob).store(value, Relaxed);
-    }
-
-    /// Both.
-    pub(crate) fn flags(&self) -> Flags {
-        Flags {
-            hidden: self.get(Knob::Hidden),
-            arp_invisible: self.get(Knob::ArpInvisible),
-        }
-    }
-}
 
 /// The file of one knob.
 struct File<K>(PhantomData<K>);
@@ -128,21 +50,24 @@ impl<K: Describe> IntFile for File<K> {
     const MAX: i32 = K::MAX;
 
     fn get(net: &Net, target: i32) -> i32 {
-        Namespace::of(net).read(K::KNOB, Target::from_raw(target))
+        read(net, K::KNOB, Target::from_raw(target))
     }
 
     fn set(net: &Net, target: i32, value: i32) -> Result {
-        // The module is about to be loaded. What would be armed before it knows all devices would not know
-        // whose addresses it sees.
-        if !namespace::is_loaded() {
+        // The module is still being loaded. What was armed now would not know whose addresses it sees.
+        if !state::is_loaded() {
             return Err(rtnl::restart());
         }
-        let mut rtnl = rtnl::try_lock_or_restart()?;
-        Namespace::of(net).write(net, K::KNOB, Target::from_raw(target), value, &mut rtnl)
+        let change = Change {
+            knob: K::KNOB,
+            target: Target::from_raw(target),
+            value,
+        };
+        change.write(net, &mut *rtnl::try_lock_or_restart()?)
     }
 }
 
-/// Makes the files of a directory appear beside the kernel's own.
+/// Makes the files of a directory appear beside the kernel's own. Sleeps.
 pub(crate) fn files(net: &Net, name: &CStr, target: Target) -> Result<Files> {
     const ENTRIES: &[Entry] = &[
         Entry::new::<File<Hidden>>(),
@@ -150,4 +75,114 @@ pub(crate) fn files(net: &Net, name: &CStr, target: Target) -> Result<Files> {
     ];
     let directory = CString::try_from_fmt(fmt!("net/ipv4/conf/{name}"))?;
     Files::register(net, &directory, ENTRIES, target.to_raw())
+}
+
+fn read(net: &Net, knob: Knob, target: Target) -> i32 {
+    let namespace = Namespace::of(net);
+    match target {
+        Target::All => namespace.all.get(knob),
+        Target::Default => namespace.default.get(knob),
+        Target::Device(ifindex) => namespace
+            .device(ifindex)
+            .map_or(0, |device| device.values.get(knob)),
+    }
+}
+
+/// A write to a knob.
+struct Change {
+    knob: Knob,
+    target: Target,
+    value: i32,
+}
+
+impl Change {
+    /// Writes. After an error nothing has changed. Sleeps.
+    fn write(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
+        let namespace = Namespace::of(net);
+        let arming = Arming::of(net);
+        let all = match self.target {
+            Target::All => self.apply(namespace.all.flags()),
+            _ => namespace.all.flags(),
+        };
+        let before = arming.demand(rtnl);
+        let mut after = before;
+        let mut prepared = Ok(());
+        self.for_each(namespace, rtnl, |device| {
+            let mut values = device.values.flags();
+            if self.reaches(net, device) {
+                values = self.apply(values);
+                if prepared.is_ok() {
+                    prepared = device.prepare(self.value != 0);
+                }
+            }
+            after = after
+                .without(device.in_force.get())
+                .with(values.enabled_by(all));
+        });
+        prepared?;
+        // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
+        arming.raise(net, after, rtnl)?;
+        self.for_each(namespace, rtnl, |device| {
+            if self.reaches(net, device) {
+                device.values.set(self.knob, self.value);
+            }
+            if matches!(self.target, Target::Device(_)) {
+                device.written.note(self.knob);
+            }
+            device.in_force.set(device.values.flags().enabled_by(all));
+        });
+        match self.target {
+            Target::All => namespace.all.set(self.knob, self.value),
+            Target::Default => {
+                namespace.default.set(self.knob, self.value);
+                namespace.default_written.note(self.knob);
+            }
+            Target::Device(_) => {}
+        }
+        arming.settle(net, after, rtnl);
+        if before.hidden != after.hidden {
+            net.reselect_sources(rtnl);
+        }
+        if after.concealed != 0 {
+            notice::look_for_wide_prefixes(net, notice::ON_A_WRITE, rtnl);
+        }
+        Ok(())
+    }
+
+    fn apply(&self, mut flags: Flags) -> Flags {
+        match self.knob {
+            Knob::Hidden => flags.hidden = self.value,
+            Knob::ArpInvisible => flags.arp_invisible = self.value,
+        }
+        flags
+    }
+
+    /// Calls `f` for the devices whose flags in force the write may change.
+    fn for_each(&self, namespace: &Namespace, rtnl: &Rtnl, mut f: impl FnMut(&Device)) {
+        match self.target {
+            Target::All | Target::Default => namespace.devices(rtnl).for_each(f),
+            Target::Device(ifindex) => {
+                if let Some(device) = namespace.device(ifindex) {
+                    f(&device);
+                }
+            }
+        }
+    }
+
+    /// Whether it changes the device's value. `default` reaches whom it reaches in `devinet_copy_dflt_conf` (row 23).
+    fn reaches(&self, net: &Net, device: &Device) -> bool {
+        match self.target {
+            Target::All => false,
+            Target::Default => !device.is_written(self.knob) && !is_configured(net, device),
+            Target::Device(ifindex) => ifindex == device.ifindex,
+        }
+    }
+}
+
+/// Whether a user has configured a device, so that the kernel's own `default` does not reach it any more.
+fn is_configured(net: &Net, device: &Device) -> bool {
+    let rcu = rcu::read_lock();
+    let dev = net.device(device.ifindex, &rcu);
+    let in_dev = dev.and_then(|dev| dev.in_device(&rcu));
+    in_dev.is_some_and(|in_dev| in_dev.is_configured())
 }

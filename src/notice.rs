@@ -1,33 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel log says of a configuration that is not what its author meant, at the moment it comes about,
-//! and once.
+//! Warnings about a configuration that does not do what its author expects: each is logged when the configuration
+//! comes about, and once.
 
 use crate::{
     abi::{
-        net::{self, Net},
+        net::{self, Net, PerNet},
         netdevice::{InIfaddr, NetDevice},
         rtnl::Rtnl, //
     },
-    namespace::Namespace, //
+    state::Namespace, //
 };
+use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
-    sync::{atomic::Relaxed, rcu}, //
+    sync::rcu, //
 };
 
-/// So many devices and addresses are looked at. A host with more has them from a program, which knows what it
-/// does; and what is done for each address that is added must not grow with those that are there.
-const LOOKS: usize = 1 << 12;
+/// How many devices and addresses the wide-prefix check examines at most: it runs under the RTNL. A host with more
+/// gets them from a program, which knows what it does.
+pub(crate) const ON_A_WRITE: usize = 1 << 12;
+/// The same where an address is added, which must not take longer on a host that has many.
+const ON_AN_ADDRESS: usize = 1 << 8;
 
-/// A device is hidden, and the module was loaded not to care for the selection of sources.
+/// A device is hidden, but the module was loaded with `source_selection=0`.
 pub(crate) fn selection_is_off() {
     kernel::pr_warn_once!(
         "source_selection=0: hidden addresses may still be selected as source addresses\n"
     );
 }
 
-/// Looks for concealed addresses with a prefix that takes in a visible device's address, and says so of each
+/// The selection of a source for what leaves by `dev` has passed over `hidden`, and nothing is left. In any context
+/// that the kernel selects addresses in.
+///
+/// This is what happens on a host with unnumbered uplinks whose own address is on a hidden interface.
+pub(crate) fn no_source(
+    namespace: &Namespace,
+    dev: &NetDevice,
+    hidden: &NetDevice,
+    selected: Ipv4Addr,
+    rcu: &rcu::Guard,
+) {
+    let Some(known) = namespace.known(dev, rcu) else {
+        return;
+    };
+    if known.noticed.no_source.is_over() || !net::ratelimit() {
+        return;
+    }
+    known.noticed.no_source.note();
+    pr_warn!(
+        "{}: no source address is left: {:?} is on {}, which is hidden, and there is no other\n",
+        dev.name_rcu(rcu),
+        selected,
+        hidden.name_rcu(rcu),
+    );
+}
+
+/// An address has been added in a namespace with so many concealed devices.
+pub(crate) fn address_added(ifa: &InIfaddr, concealed: usize, rtnl: &mut Rtnl) {
+    let net = ifa.device().net();
+    let conceals = |dev| Namespace::of(net).flags(dev, &rcu::read_lock()).conceal();
+    // Addresses of /32 on a concealed device, which is what VIPs are, have nothing to warn about.
+    if concealed != 0 && (is_wide(ifa) || !conceals(ifa.device())) {
+        look_for_wide_prefixes(net, ON_AN_ADDRESS, rtnl);
+    }
+}
+
+/// Looks for concealed addresses with a prefix that takes in a visible device's address, and logs a warning for each
 /// device once.
 ///
 /// The kernel routes a prefix to the device that has an address of it, with that address as the source, which
@@ -35,25 +74,25 @@ pub(crate) fn selection_is_off() {
 /// device that it is on. On lo, all of the network becomes local; on another device it has a second connected
 /// route, and which of them counts depends on the order of events.
 ///
-/// Called under the RTNL, so it does not look at more than [`LOOKS`] devices and addresses.
-pub(crate) fn look_for_wide_prefixes(net: &Net, namespace: &Namespace, _: &mut Rtnl) {
+/// Examines at most so many devices and addresses.
+pub(crate) fn look_for_wide_prefixes(net: &Net, mut looks: usize, _: &mut Rtnl) {
     let rcu = rcu::read_lock();
-    let mut looks = LOOKS;
+    let namespace = Namespace::of(net);
     for dev in net.devices(&rcu) {
         if spend(&mut looks).is_none() {
             return;
         }
-        let Some(noticed) = namespace.noticed(dev, &rcu) else {
+        let Some(known) = namespace.known(dev, &rcu) else {
             continue;
         };
-        if noticed.load(Relaxed) || !namespace.flags(dev, &rcu).conceal() {
+        if known.noticed.wide_prefix.is_over() || !known.in_force.get().conceal() {
             continue;
         }
         let Some((ifa, other)) = wide_prefix(net, namespace, dev, &mut looks, &rcu) else {
             continue;
         };
         if net::ratelimit() {
-            noticed.store(true, Relaxed);
+            known.noticed.wide_prefix.note();
             pr_warn!(
                 "{}: concealed {:?}/{} routes the network of {} too, with {:?} as the source: should it be /32?\n",
                 dev.name_rcu(&rcu),
@@ -103,8 +142,8 @@ fn wide_prefix<'a>(
     None
 }
 
-/// Whether an address brings a route to more than itself. 127.0.0.0/8 is everybody's.
-pub(crate) fn is_wide(ifa: &InIfaddr) -> bool {
+/// Whether an address makes routes to others than itself. 127.0.0.0/8 is everybody's.
+fn is_wide(ifa: &InIfaddr) -> bool {
     ifa.prefix_len() < 32 && !ifa.local().is_loopback()
 }
 

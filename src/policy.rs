@@ -115,15 +115,8 @@ pub(crate) enum Unanswered {
     Dad,
 }
 
-/// Whether a received packet needs a look at the owners of its tip: only a request that asks for an address
-/// does (row 9: replies and gratuitous ARP are untouched).
-#[inline]
-pub(crate) fn asks(packet: &Packet) -> bool {
-    packet.is_request && packet.sip != packet.tip
-}
-
 /// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
-/// tip on the receiving device: as what, and why. Rows 1 to 6.
+/// tip on the receiving device: as what, and why. Rows 1 to 6 and 9a.
 #[inline]
 pub(crate) fn silences<O>(
     packet: &Packet,
@@ -137,6 +130,15 @@ pub(crate) fn silences<O>(
         Standing::Concealed { here: true, .. } => None,
         // Row 4: duplicate address detection, by whatever cast.
         Standing::Concealed { why, .. } if packet.sip == 0 => Some((Unanswered::Dad, why)),
+        // Row 9a: another machine takes the address over, by whatever cast.
+        Standing::Concealed { why, .. } if packet.sip == packet.tip => {
+            let kind = if unicast() {
+                Unanswered::Unicast
+            } else {
+                Unanswered::Broadcast
+            };
+            Some((kind, why))
+        }
         // Row 2: a neighbour that knows our hardware address already.
         Standing::Concealed { why, strict, .. } if unicast() => {
             strict.then_some((Unanswered::Unicast, why))
@@ -153,13 +155,26 @@ pub(crate) fn solicits(packet: &Packet) -> bool {
     packet.is_request && packet.sip != 0 && packet.sip != packet.tip
 }
 
-/// Whether a neighbour solicitation may not carry its sip, given the sip's standing on the sending device, and
-/// why. Rows 11, 12 and 14: the sender may be an owner itself.
+/// The sender address of a neighbour solicitation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Announced<O> {
+    /// Its sip.
+    AsIs,
+    /// One that is selected anew: because the sip is concealed, or because nobody has it any more.
+    Another(Option<Why<O>>),
+}
+
+/// Which sender address a neighbour solicitation carries, given the sip's standing on the sending device, and whether
+/// the kernel takes the sip for local. Rows 11, 12 and 14: the sender may be an owner itself.
+///
+/// The kernel solicits with a local address. If nobody has it, it has gone in between, and may have been concealed
+/// (row 31).
 #[inline]
-pub(crate) fn withholds<O>(sip: Standing<O>) -> Option<Why<O>> {
+pub(crate) fn announces<O>(sip: Standing<O>, is_local: impl FnOnce() -> bool) -> Announced<O> {
     match sip {
-        Standing::Concealed { why, .. } => Some(why),
-        Standing::Visible | Standing::NotOurs => None,
+        Standing::Concealed { why, .. } => Announced::Another(Some(why)),
+        Standing::NotOurs if !is_local() => Announced::Another(None),
+        Standing::Visible | Standing::NotOurs => Announced::AsIs,
     }
 }
 
@@ -215,7 +230,7 @@ mod tests {
         owners: &[(Flags, bool)],
     ) -> Option<(Unanswered, Why<usize>)> {
         let silence = silences(&packet, || unicast, standing(owners));
-        silence.filter(|_| asks(&packet))
+        silence.filter(|_| packet.is_request)
     }
 
     fn silent(packet: Packet, unicast: bool, owners: &[(Flags, bool)]) -> bool {
@@ -223,7 +238,7 @@ mod tests {
     }
 
     fn withheld(packet: Packet, owners: &[(Flags, bool)]) -> bool {
-        solicits(&packet) && withholds(standing(owners)).is_some()
+        solicits(&packet) && announces(standing(owners), || true) != Announced::AsIs
     }
 
     #[test]
@@ -339,7 +354,10 @@ mod tests {
         for cast in [BROADCAST, UNICAST] {
             assert_eq!(silenced(DAD, cast, &owners), silence(Unanswered::Dad));
         }
-        assert_eq!(withholds(standing(&owners)), Some(why));
+        assert_eq!(
+            announces(standing(&owners), || true),
+            Announced::Another(Some(why))
+        );
     }
 
     #[test]
@@ -349,9 +367,20 @@ mod tests {
     }
 
     #[test]
-    fn row09_replies_and_gratuitous() {
+    fn row09_replies() {
         assert!(!silent(REPLY, BROADCAST, &[(STRICT, ELSEWHERE)]));
-        assert!(!silent(GRATUITOUS, BROADCAST, &[(STRICT, ELSEWHERE)]));
+    }
+
+    #[test]
+    fn row09a_gratuitous_requests() {
+        for cast in [BROADCAST, UNICAST] {
+            for concealed in [HIDDEN, STRICT, INVISIBLE] {
+                assert!(silent(GRATUITOUS, cast, &[(concealed, ELSEWHERE)]));
+                assert!(!silent(GRATUITOUS, cast, &[(concealed, HERE)]));
+            }
+            assert!(!silent(GRATUITOUS, cast, &[(OFF, ELSEWHERE)]));
+            assert!(!silent(GRATUITOUS, cast, &[]));
+        }
     }
 
     #[test]
@@ -367,6 +396,15 @@ mod tests {
         assert!(!withheld(REQUEST, &[(OFF, ELSEWHERE)]));
         assert!(!withheld(REQUEST, &[(HIDDEN, HERE), (OFF, ELSEWHERE)]));
         assert!(!withheld(REQUEST, &[]));
+    }
+
+    #[test]
+    fn row31_a_sender_address_that_has_gone_is_withheld() {
+        assert_eq!(announces(standing(&[]), || false), Announced::Another(None));
+        assert_eq!(
+            announces(standing(&[(OFF, ELSEWHERE)]), || false),
+            Announced::AsIs
+        );
     }
 
     #[test]

@@ -12,23 +12,16 @@ use crate::{
         ftrace::{inet_select_addr, Redirect, SelectAddr},
         net::PerNet,
         netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
-        parameter,
         rcu::SchedGuard,
         rtnl::{Rtnl, RtnlCell},
         trace::SourceRedirected, //
     },
-    module_parameters,
-    namespace::{Concealer, Namespace},
+    notice,
     policy::{Flags, Why},
-    statistics::Event, //
+    state::{self, Concealer, Event, Namespace}, //
 };
 use core::net::Ipv4Addr;
 use kernel::{prelude::*, sync::rcu};
-
-/// Whether the module was loaded to redirect the selection at all.
-pub(crate) fn wanted() -> bool {
-    parameter::<u8>(module_parameters::source_selection.value()) != 0
-}
 
 /// The redirection, for as long as a namespace has hidden devices.
 struct Switch {
@@ -54,7 +47,7 @@ fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
 /// Finds out whether the kernel lets the selection be redirected. While it does, others select by [`Select`], so
 /// namespaces must have their state. Sleeps.
 pub(crate) fn probe() -> Result {
-    if wanted() {
+    if state::selects_sources() {
         redirect()?;
     }
     Ok(())
@@ -122,6 +115,10 @@ fn select_anew(selected: Ipv4Addr, dev: &NetDevice, dst: Ipv4Addr, scope: u8) ->
                 hidden: why.flags.hidden,
             }
             .trace(&rcu);
+            if other.is_unspecified() {
+                let namespace = Namespace::of(dev.net());
+                notice::no_source(namespace, dev, why.owner.dev, selected, &rcu);
+            }
         }
         other
     }

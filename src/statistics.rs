@@ -1,82 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an operator sees: the counters of each device and `/proc/net/arp_hidden`.
-//!
-//! An event is counted on the device whose flag is the reason, not on the one that heard or sent the frame: the
-//! line of a concealed device then tells what concealing it does. Which device heard or sent is in the
-//! tracepoints.
+//! `/proc/net/arp_hidden`: the flags and the counters of each device, as the operator sees them.
 
 use crate::{
     abi::{
         net::{Net, PerNet},
         netdevice::NetDevice,
-        percpu,
         proc_net::DeviceTable, //
     },
-    namespace::Namespace,
-    policy::{Flags, Unanswered},
-    select, //
+    policy::Flags,
+    state::{self, Counters, Event, Namespace}, //
 };
 use kernel::{
     prelude::*,
     seq_file::{seq_print, SeqFile},
     sync::rcu, //
 };
-
-/// What happened because a device is concealed.
-#[derive(Clone, Copy)]
-pub(crate) enum Event {
-    /// A request that was heard stays unanswered.
-    Unanswered(Unanswered),
-    /// A neighbour solicitation goes out with another sender address.
-    Rewritten,
-    /// The selection of a source comes to another result.
-    Redirected,
-}
-
-impl Event {
-    const KINDS: usize = 5;
-
-    fn index(self) -> usize {
-        match self {
-            Event::Unanswered(Unanswered::Broadcast) => 0,
-            Event::Unanswered(Unanswered::Unicast) => 1,
-            Event::Unanswered(Unanswered::Dad) => 2,
-            Event::Rewritten => 3,
-            Event::Redirected => 4,
-        }
-    }
-}
-
-/// The counters of a device.
-pub(crate) struct Counters(percpu::Counters<{ Event::KINDS }>);
-
-impl Counters {
-    /// Allocates them. Sleeps.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self(percpu::Counters::new()?))
-    }
-
-    /// Counts. In any context.
-    pub(crate) fn count(&self, event: Event) {
-        self.0.increment(event.index());
-    }
-
-    /// The sums, in the order of the columns.
-    fn sums(&self) -> [u64; Event::KINDS] {
-        core::array::from_fn(|kind| self.0.sum(kind))
-    }
-}
-
-/// What `/proc/net/arp_hidden` says of a device.
-pub(crate) struct State<'a> {
-    /// The flags that it has set.
-    pub(crate) set: Flags,
-    /// The flags in force.
-    pub(crate) in_force: Flags,
-    /// Its counters, if it ever had a flag set.
-    pub(crate) counters: Option<&'a Counters>,
-}
 
 /// `/proc/net/arp_hidden`.
 pub(crate) struct Table;
@@ -105,15 +44,11 @@ impl DeviceTable for Table {
 
     fn device(net: &Net, dev: &NetDevice, out: &SeqFile, rcu: &rcu::Guard) {
         let namespace = Namespace::of(net);
-        let Some(State {
-            set,
-            in_force,
-            counters,
-        }) = namespace.state(dev, rcu)
-        else {
+        let Some(device) = namespace.known(dev, rcu) else {
             return;
         };
-        let sums = counters.map_or([0; Event::KINDS], Counters::sums);
+        let (set, in_force) = (device.values.flags(), device.in_force.get());
+        let sums = device.counters().map_or([0; Event::KINDS], Counters::sums);
         if set == Flags::default() && sums.iter().all(|sum| *sum == 0) {
             return;
         }
@@ -149,7 +84,7 @@ fn note(set: Flags, in_force: Flags) -> &'static str {
         (true, true) => "all/hidden=0,all/arp_invisible=0",
         (true, false) => "all/hidden=0",
         (false, true) => "all/arp_invisible=0",
-        (false, false) if in_force.hide() && !select::wanted() => "source_selection=0",
+        (false, false) if in_force.hide() && !state::selects_sources() => "source_selection=0",
         (false, false) => "-",
     }
 }

@@ -17,9 +17,11 @@
 #include <linux/skbuff.h>
 #include <linux/string.h>
 #include <linux/sysctl.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <net/arp.h>
 #include <net/ip_fib.h>
+#include <net/route.h>
 #include <net/l3mdev.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>

@@ -9,17 +9,17 @@ use super::{
     bindings,
     inetaddr::HasIndex,
     net::Net,
-    netdevice::InIfaddr,
-    rcu::entered,
+    rcu::{entered, Settling},
     rtnl::{Rtnl, RtnlCell}, //
 };
 use core::{
+    cell::Cell,
     marker::PhantomData,
     net::Ipv4Addr,
     ptr,
     sync::atomic::{
-        AtomicBool,
-        AtomicU64,
+        AtomicPtr,
+        AtomicU8,
         Ordering::{Acquire, Relaxed, Release}, //
     },
 };
@@ -30,11 +30,16 @@ use kernel::{
     types::Opaque, //
 };
 
-const NOTHING: u64 = 0;
-
-/// A prefix as one number that is not [`NOTHING`].
-fn packed(of: Ipv4Addr, len: u8) -> u64 {
-    1 << 40 | u64::from(len) << 32 | u64::from(of.to_bits())
+/// What is known of the local routes to addresses that are not configured.
+mod beyond {
+    /// Nothing: any address may have one.
+    pub(super) const UNKNOWN: u8 = 0;
+    /// The routes are being looked through, and there has been none so far.
+    pub(super) const LOOKING: u8 = 1;
+    /// There is none.
+    pub(super) const NONE: u8 = 2;
+    /// There has been one.
+    pub(super) const SOME: u8 = 3;
 }
 
 /// Whether a namespace may have local routes to addresses that are not configured, while it wants to know.
@@ -42,23 +47,44 @@ fn packed(of: Ipv4Addr, len: u8) -> u64 {
 /// Most have none, so that an address which is not in the index is not the host's, and no route need be looked
 /// up to say so. There are two kinds of others: the prefix of an address on a loopback device (with `ip addr
 /// add 10.0.0.0/28 dev lo` lo owns sixteen addresses), and what is routed by hand (`ip route add local
-/// 10.0.0.0/28 dev lo`). Once such a route has been seen, routes are looked up until [`Self::ignore`].
+/// 10.0.0.0/28 dev lo`). Once such a route has been seen, or while it is not known, routes are looked up.
 ///
 /// The kernel tells of the first of several routes to the same prefix only. A local one that stands behind
 /// another is told of when it takes its place; where the first is for one DSCP only, what is behind it is
 /// suspected of being local.
+///
+/// The notifier is registered and unregistered by a work, without the RTNL: up to 6.12 `register_fib_notifier` takes
+/// it, and the dump of all routes, which may be a million, need not hold up anybody.
 #[pin_data]
 pub(crate) struct LocalRoutes<T: HasIndex> {
     #[pin]
     block: Opaque<bindings::notifier_block>,
-    beyond_addresses: AtomicBool,
-    /// The prefix that lo is getting or losing at this moment, by [`packed`]. Written under the RTNL.
-    moving: AtomicU64,
-    watched: RtnlCell<bool>,
+    #[pin]
+    work: Opaque<bindings::work_struct>,
+    /// One of [`beyond`].
+    beyond: AtomicU8,
+    /// The routes of prefixes that a loopback device is getting or losing. Changed under the RTNL.
+    changes: Settling,
+    watch: RtnlCell<Watch>,
+    /// The namespace of which routes are to be watched, or null. Written under the RTNL, read by the work.
+    wanted: AtomicPtr<bindings::net>,
+    /// The namespace in which the block is registered, or null. For the work, which never runs twice at once, and,
+    /// when that has been cancelled, for [`Self::stop`].
+    registered: Cell<*mut bindings::net>,
     _state: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The block is the kernel's while it is registered; nothing here touches it.
+/// How far the routes of a namespace are watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    No,
+    /// Or will be, when the work has run.
+    Yes,
+    /// Never again: the namespace goes.
+    Stopped,
+}
+
+// SAFETY: The block and the work are the kernel's while they are in use; `registered` is for one thread at a time.
 unsafe impl<T: HasIndex> Send for LocalRoutes<T> {}
 // SAFETY: As above.
 unsafe impl<T: HasIndex> Sync for LocalRoutes<T> {}
@@ -66,7 +92,7 @@ unsafe impl<T: HasIndex> Sync for LocalRoutes<T> {}
 impl<T: HasIndex> LocalRoutes<T> {
     /// Routes that are not watched.
     ///
-    /// It must be kept for a grace period after [`Self::ignore`].
+    /// Before it is dropped, [`Self::stop`] must be called and a grace period must pass.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             block <- Opaque::ffi_init(|block: *mut bindings::notifier_block| {
@@ -77,92 +103,122 @@ impl<T: HasIndex> LocalRoutes<T> {
                 // SAFETY: `block` is valid for writing.
                 unsafe { block.write(init) };
             }),
-            beyond_addresses: AtomicBool::new(false),
-            moving: AtomicU64::new(NOTHING),
-            watched: RtnlCell::new(false),
+            work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
+                // SAFETY: `work` is valid for writing, and stays where it is.
+                unsafe { bindings::init_work(work, Some(Self::work)) };
+            }),
+            beyond: AtomicU8::new(beyond::UNKNOWN),
+            changes: Settling::settled(),
+            watch: RtnlCell::new(Watch::No),
+            wanted: AtomicPtr::new(ptr::null_mut()),
+            registered: Cell::new(ptr::null_mut()),
             _state: PhantomData,
         })
     }
 
-    /// Looks at all routes, and from now on at every new one. The index must be active. Nothing to do if they
-    /// are watched. Linear in the number of routes. Sleeps.
+    /// Looks through all routes, soon, and from then on at every new one. The index must be active. Does nothing if
+    /// they are watched. Does not wait.
     pub(crate) fn watch(&self, net: &Net, rtnl: &mut Rtnl) {
-        let watched = self.watched.get_mut(rtnl);
-        if *watched {
-            return;
-        }
-        self.beyond_addresses.store(false, Relaxed);
-        // SAFETY: The block is initialised, pinned and not registered, and kept for a grace period after it
-        // was unregistered.
-        let error = unsafe {
-            bindings::register_fib_notifier(net.as_ptr(), self.block.get(), None, ptr::null_mut())
-        };
-        *watched = error == 0;
-        if error != 0 {
-            // The routes of another family changed too fast to be told in order. Then we do not know.
-            self.beyond_addresses.store(true, Relaxed);
+        self.set(Watch::No, Watch::Yes, net.as_ptr(), rtnl);
+    }
+
+    /// Stops watching. Does nothing if they are not watched. Does not wait.
+    pub(crate) fn ignore(&self, rtnl: &mut Rtnl) {
+        self.set(Watch::Yes, Watch::No, ptr::null_mut(), rtnl);
+    }
+
+    fn set(&self, from: Watch, to: Watch, wanted: *mut bindings::net, rtnl: &mut Rtnl) {
+        let watch = self.watch.get_mut(rtnl);
+        if *watch == from {
+            *watch = to;
+            self.wanted.store(wanted, Release);
+            self.beyond.store(beyond::UNKNOWN, Relaxed);
+            // SAFETY: Initialised, pinned, and cancelled before it goes.
+            unsafe { bindings::schedule_work(self.work.get()) };
         }
     }
 
-    /// Looks at them no more. Nothing to do if they are not watched.
-    pub(crate) fn ignore(&self, net: &Net, rtnl: &mut Rtnl) {
-        let watched = self.watched.get_mut(rtnl);
-        if *watched {
-            // SAFETY: The block is registered.
-            unsafe { bindings::unregister_fib_notifier(net.as_ptr(), self.block.get()) };
-            *watched = false;
+    /// Stops watching for good. Sleeps. To be called without the RTNL, which the work may wait for.
+    pub(crate) fn stop(&self) {
+        {
+            let mut rtnl = super::rtnl::lock();
+            *self.watch.get_mut(&mut rtnl) = Watch::Stopped;
+            self.wanted.store(ptr::null_mut(), Release);
         }
+        self.beyond.store(beyond::UNKNOWN, Relaxed);
+        // SAFETY: Initialised. It is not queued again: `set` finds neither `Yes` nor `No`.
+        unsafe { bindings::cancel_work_sync(self.work.get()) };
+        self.update();
+    }
+
+    /// Registers the block where `wanted` says, and nowhere else.
+    fn update(&self) {
+        let registered = self.registered.replace(ptr::null_mut());
+        if !registered.is_null() {
+            // SAFETY: The block is registered there; a namespace stops all of its own before it goes.
+            unsafe { bindings::unregister_fib_notifier(registered, self.block.get()) };
+        }
+        let wanted = self.wanted.load(Acquire);
+        if wanted.is_null() {
+            return;
+        }
+        self.beyond.store(beyond::LOOKING, Relaxed);
+        // SAFETY: The block is initialised, pinned and not registered, and kept for a grace period after it was
+        // unregistered.
+        let error = unsafe {
+            bindings::register_fib_notifier(wanted, self.block.get(), None, ptr::null_mut())
+        };
+        if error == 0 {
+            self.registered.set(wanted);
+            let _ = self
+                .beyond
+                .compare_exchange(beyond::LOOKING, beyond::NONE, Relaxed, Relaxed);
+        }
+        // After an error (the routes of another family changed too fast to be told in order) it stays unknown, or
+        // LOOKING, which is as good.
+    }
+
+    /// # Safety
+    ///
+    /// Called by the workqueue only, for the work of a live value.
+    unsafe extern "C" fn work(work: *mut bindings::work_struct) {
+        // SAFETY: The work is part of its `LocalRoutes`, which lives until it has been cancelled.
+        unsafe { &*container_of!(Opaque::cast_from(work), Self, work) }.update();
     }
 
     /// Whether there may be a local route to an address that is not configured.
     #[inline]
     pub(crate) fn may_reach(&self, addr: Ipv4Addr) -> bool {
         // The prefix of 127.0.0.1/8 does not count: it is everywhere, and ARP seldom asks for it.
-        self.beyond_addresses.load(Relaxed) || addr.is_loopback()
+        self.beyond.load(Relaxed) != beyond::NONE || addr.is_loopback()
     }
 
-    /// An address is about to come or to go. If its prefix makes a local route, that counts from a grace period
-    /// before it comes, and until [`Self::moved`], a grace period after it has gone.
-    pub(super) fn moves(&self, ifa: &InIfaddr) {
-        if ifa.device().is_loopback() && ifa.prefix_len() < 32 {
-            self.prefix(ifa.local(), u32::from(ifa.prefix_len()));
-            self.moving
-                .store(packed(ifa.local(), ifa.prefix_len()), Release);
-        }
+    /// A loopback device is about to get or lose routes to addresses that are not configured, or to be set up or down.
+    pub(crate) fn change(&self) {
+        self.changes.begin();
     }
 
-    /// A loopback device is about to be set up or down. The local routes of its prefixes come or go then, each on
-    /// its own, without any address coming or going: until [`Self::moved`], that may be any prefix. To be called a
-    /// grace period before.
-    pub(crate) fn all_move(&self) {
-        self.moving.store(packed(Ipv4Addr::UNSPECIFIED, 0), Release);
+    /// It has got or lost them.
+    pub(crate) fn changed(&self) {
+        self.changes.end();
     }
 
-    /// It has come or gone, or is up or down.
-    pub(crate) fn moved(&self) {
-        // Release: who does not find it moving any more finds the routes as they are now.
-        self.moving.store(NOTHING, Release);
-    }
-
-    /// Whether `addr` is of a prefix that lo is getting or losing. To be asked before the routes are: what has no
-    /// route yet may have one when the packet comes to it, and what has none any more may have had one.
-    pub(crate) fn is_moving(&self, addr: Ipv4Addr) -> bool {
-        let moving = self.moving.load(Acquire);
-        let (of, len) = (moving as u32, moving >> 32 & 0xff);
-        let differs = (of ^ addr.to_bits()).checked_shr(u32::BITS - len as u32);
-        moving != NOTHING && differs.unwrap_or(0) == 0
+    /// Whether every packet that is being handled was received after the last of these changes.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.changes.is_settled()
     }
 
     fn prefix(&self, of: Ipv4Addr, len: u32) {
         if !(of.is_loopback() && len >= 8) {
-            self.beyond_addresses.store(true, Relaxed);
+            self.beyond.store(beyond::SOME, Relaxed);
         }
     }
 
     /// # Safety
     ///
     /// Called by the chain of the FIB's notifiers only: under RCU, with a `fib_notifier_info`, for a block
-    /// that is registered by [`Self::watch`].
+    /// that is registered by [`Self::update`].
     unsafe extern "C" fn call(
         block: *mut bindings::notifier_block,
         event: c_ulong,

@@ -9,10 +9,17 @@ use super::{
     fib::LocalRoutes,
     net::{Net, PerNet},
     netdevice::{notifier_from_result, InIfaddr, NetDevice},
+    rcu::{GracePeriod, Settling},
     rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //
 };
-use core::{marker::PhantomData, mem, net::Ipv4Addr, ptr::NonNull};
+use core::{
+    marker::PhantomData,
+    mem,
+    net::Ipv4Addr,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, Ordering::Relaxed}, //
+};
 use kernel::{
     error::to_result,
     ffi::{c_int, c_ulong, c_void},
@@ -30,6 +37,9 @@ use kernel::{
 pub(crate) struct Configured<O> {
     ifa: NonNull<bindings::in_ifaddr>,
     owner: O,
+    addition: Settling,
+    /// The task in which a request for the address was last let through while the addition was settling.
+    asked_in: AtomicPtr<bindings::task_struct>,
 }
 
 // SAFETY: An address is shared between threads by the kernel, under RCU.
@@ -45,10 +55,32 @@ impl<O> Configured<O> {
         unsafe { InIfaddr::from_raw(self.ifa.as_ptr()) }.device()
     }
 
-    /// What [`HasIndex::owner`] said of it.
+    /// What [`HasIndex::owner`] returned for it.
     pub(crate) fn owner(&self) -> &O {
         &self.owner
     }
+
+    /// Notes that a request for the address, which is being handled, has been looked at and may be replied to. In
+    /// softirq context.
+    pub(crate) fn let_reply(&self) {
+        self.asked_in.store(current(), Relaxed);
+    }
+
+    /// Whether the request that is being handled, to which the kernel is about to reply, was received after the
+    /// address became known.
+    ///
+    /// It was if all of them were. If not, it was if [`Self::let_reply`] was called for it: a task handles one request
+    /// from its receipt to its reply before it handles the next, and what it handled before the address became known
+    /// it handled before it could note anything here.
+    pub(crate) fn was_known(&self) -> bool {
+        self.addition.is_settled() || self.asked_in.load(Relaxed) == current()
+    }
+}
+
+/// The current task: in an interrupt, the one that was interrupted.
+fn current() -> *mut bindings::task_struct {
+    // SAFETY: No requirements.
+    unsafe { bindings::current_task() }
 }
 
 /// The addresses configured in one namespace, while it wants them indexed.
@@ -59,6 +91,8 @@ pub(crate) struct Index<O: Send + Sync + 'static> {
     active: RtnlCell<bool>,
     /// Room for the next address, allocated while its addition can still be refused.
     spare: RtnlCell<Option<Vacant<Configured<O>>>>,
+    /// The latest addition that has to settle.
+    additions: Settling,
 }
 
 impl<O: Send + Sync + 'static> Index<O> {
@@ -68,7 +102,14 @@ impl<O: Send + Sync + 'static> Index<O> {
             addresses: RcuHash::new()?,
             active: RtnlCell::new(false),
             spare: RtnlCell::new(None),
+            additions: Settling::settled(),
         })
+    }
+
+    /// Whether all additions have settled. In any context.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.additions.is_settled()
     }
 
     /// The configured addresses that equal `addr`, one for each device that has it (or more, with other
@@ -82,8 +123,8 @@ impl<O: Send + Sync + 'static> Index<O> {
         self.addresses.get(addr.to_bits(), rcu)
     }
 
-    /// Indexes all addresses of the namespace, and from now on every change. Nothing to do if it is active.
-    /// Linear in the number of addresses. Sleeps.
+    /// Indexes all addresses of the namespace, and from now on every change. Does nothing if it is active. Linear in
+    /// the number of addresses. Sleeps.
     pub(crate) fn activate(
         &self,
         net: &Net,
@@ -105,13 +146,18 @@ impl<O: Send + Sync + 'static> Index<O> {
                 let entry = Configured {
                     ifa: NonNull::from(ifa).cast(),
                     owner: owner(dev),
+                    addition: Settling::settled(),
+                    asked_in: AtomicPtr::new(ptr::null_mut()),
                 };
                 configured.push((ifa.local(), entry), GFP_KERNEL)?;
             }
         }
+        self.addresses.reserve(configured.len(), rtnl);
         for (addr, entry) in configured {
             match Vacant::new() {
-                Ok(vacant) => self.addresses.insert(vacant, addr.to_bits(), entry, rtnl),
+                Ok(vacant) => {
+                    self.addresses.insert(vacant, addr.to_bits(), entry, rtnl);
+                }
                 Err(error) => {
                     self.addresses.clear(rtnl);
                     return Err(error);
@@ -122,7 +168,7 @@ impl<O: Send + Sync + 'static> Index<O> {
         Ok(())
     }
 
-    /// Forgets all addresses. Nothing to do if it is not active.
+    /// Forgets all addresses. Does nothing if it is not active.
     pub(crate) fn deactivate(&self, rtnl: &mut Rtnl) {
         if !mem::take(self.active.get_mut(rtnl)) {
             return;
@@ -139,19 +185,8 @@ impl<O: Send + Sync + 'static> Index<O> {
         Ok(())
     }
 
-    /// Waits, if it is active, until the packets that are being handled have been. Sleeps.
-    ///
-    /// A request is looked at before `arp_process` looks for its route, and a sender address was found to be
-    /// local before the packet with it is looked at, each under one hold of RCU. So what is known of an address
-    /// must be known a grace period before the FIB knows it, and a grace period longer.
-    pub(crate) fn wait_for_packets(&self, rtnl: &Rtnl) {
-        if *self.active.get(rtnl) {
-            // SAFETY: No requirements but a context that may sleep.
-            unsafe { kernel::bindings::synchronize_rcu_expedited() };
-        }
-    }
-
-    fn add(&self, ifa: &InIfaddr, owner: O, rtnl: &mut Rtnl) {
+    /// Enters an address. Where the device `conceals` it, the addition has to settle.
+    fn add(&self, ifa: &InIfaddr, owner: O, conceals: bool, rtnl: &mut Rtnl) {
         let ifa_ptr = NonNull::from(ifa).cast();
         let key = ifa.local().to_bits();
         // A secondary that is promoted to primary comes up again, and has been here all the time.
@@ -162,13 +197,28 @@ impl<O: Send + Sync + 'static> Index<O> {
         if known || !*self.active.get(rtnl) {
             return;
         }
-        if let Some(vacant) = self.spare.get_mut(rtnl).take() {
-            // INVARIANT: The NETDEV_UP of the address is being handled.
-            let entry = Configured {
-                ifa: ifa_ptr,
-                owner,
-            };
-            self.addresses.insert(vacant, key, entry, rtnl);
+        let Some(vacant) = self.spare.get_mut(rtnl).take() else {
+            return;
+        };
+        // INVARIANT: The NETDEV_UP of the address is being handled.
+        let entry = Configured {
+            ifa: ifa_ptr,
+            owner,
+            addition: if conceals {
+                Settling::ongoing()
+            } else {
+                Settling::settled()
+            },
+            asked_in: AtomicPtr::new(ptr::null_mut()),
+        };
+        if conceals {
+            self.additions.begin();
+        }
+        let entry = self.addresses.insert(vacant, key, entry, rtnl);
+        if conceals {
+            let grace_period = GracePeriod::start();
+            entry.addition.end_with(grace_period);
+            self.additions.end_with(grace_period);
         }
     }
 
@@ -193,26 +243,45 @@ pub(crate) trait HasIndex: PerNet {
     /// What is known of a device from its first address to its last.
     fn owner(&self, dev: &NetDevice) -> Self::Owner;
 
-    /// An address has been added, or is to serve as a primary from now on. May not sleep long.
-    fn added(&self, ifa: &InIfaddr, rtnl: &mut Rtnl);
+    /// Whether the addresses of such an owner are concealed.
+    fn conceals(owner: &Self::Owner) -> bool;
 }
 
-/// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep.
+/// A user of [`Notifiers`].
+pub(crate) trait Notify: 'static {
+    /// The state of a namespace.
+    type State: HasIndex;
+
+    /// Called under the RTNL when an address has been added, or is to serve as a primary from now on. Does not
+    /// sleep.
+    fn added(ifa: &InIfaddr, rtnl: &mut Rtnl);
+}
+
+/// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep; nothing here waits
+/// for a grace period.
 ///
-/// The kernel answers ARP for an address, and takes it for a sender address of its own, while the FIB has a
-/// local route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
-/// So the index never lags the FIB, not even for a packet between two looks (see [`Index::wait_for_packets`]):
+/// The kernel replies to ARP for an address, and takes it for a sender address of its own, while the FIB has a local
+/// route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
 ///
-/// - An address enters the index before the route is made: [`Self::up`] has the highest priority. So does
-///   the prefix of one on a loopback device.
-/// - It leaves the index after the route is removed: [`Self::down`] has the lowest.
-/// - The entry cannot fail for want of memory, for a notifier cannot refuse an address: [`Self::validator`],
-///   which can, runs earlier under the same hold of the RTNL and allocates it.
+/// A *request* is looked up in the index first (NF_ARP_IN) and in the FIB second (`arp_process`), under one hold of
+/// RCU:
 ///
-/// (The kernel's own hash of addresses, which `__ip_dev_find` reads, is no substitute: it loses an address
-/// before the FIB loses the route.)
+/// - An address enters the index before its route is made: [`Self::before`] has the highest priority. A request that was
+///   looked up before that, and finds the route, gets a reply; that reply meets NF_ARP_OUT under the same hold of
+///   RCU, while [`Configured::was_known`] is still false.
+/// - An address leaves the index after its route is removed: [`Self::after`] has the lowest priority. A request that
+///   does not find it in the index does not find the route either.
+///
+/// A *solicitation* is looked up in the FIB first (`arp_solicit`) and in the index second (NF_ARP_OUT): an address
+/// that is missing there although the kernel has just taken it for its own has gone meanwhile.
+///
+/// The entry cannot fail for want of memory, for a notifier cannot refuse an address: [`Self::validator`], which can,
+/// runs earlier under the same hold of the RTNL and allocates it.
+///
+/// (The kernel's own hash of addresses, which `__ip_dev_find` reads, is no substitute: it loses an address before the
+/// FIB loses the route.)
 #[pin_data(PinnedDrop)]
-pub(crate) struct Notifiers<T: HasIndex> {
+pub(crate) struct Notifiers<T: Notify> {
     #[pin]
     validator: Opaque<bindings::notifier_block>,
     #[pin]
@@ -223,9 +292,14 @@ pub(crate) struct Notifiers<T: HasIndex> {
 }
 
 // SAFETY: The blocks are the kernel's while they are registered; nothing here touches them.
-unsafe impl<T: HasIndex> Send for Notifiers<T> {}
+unsafe impl<T: Notify> Send for Notifiers<T> {}
 // SAFETY: As above.
-unsafe impl<T: HasIndex> Sync for Notifiers<T> {}
+unsafe impl<T: Notify> Sync for Notifiers<T> {}
+
+/// Whether an address makes local routes to others than itself: the prefix of one on a loopback device does.
+fn makes_routes(ifa: &InIfaddr) -> bool {
+    ifa.device().is_loopback() && ifa.prefix_len() < 32
+}
 
 type Call = unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int;
 
@@ -242,7 +316,7 @@ fn block(call: Call, priority: c_int) -> impl PinInit<Opaque<bindings::notifier_
     })
 }
 
-impl<T: HasIndex> Notifiers<T> {
+impl<T: Notify> Notifiers<T> {
     /// Registers.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -280,7 +354,7 @@ impl<T: HasIndex> Notifiers<T> {
         let dev = unsafe { NetDevice::from_raw((*(*info).ivi_dev).dev) };
         // SAFETY: The chain is called under the RTNL.
         let mut rtnl = unsafe { Rtnl::assume_held() };
-        notifier_from_result(T::of(dev.net()).index().prepare(&mut rtnl))
+        notifier_from_result(T::State::of(dev.net()).index().prepare(&mut rtnl))
     }
 
     /// # Safety
@@ -299,12 +373,15 @@ impl<T: HasIndex> Notifiers<T> {
             )
         };
         let dev = ifa.device();
-        let state = T::of(dev.net());
-        state.routes().moves(ifa);
+        let state = T::State::of(dev.net());
+        if makes_routes(ifa) {
+            state.routes().change();
+        }
         if event as u32 == bindings::netdev_cmd_NETDEV_UP {
-            state.index().add(ifa, state.owner(dev), &mut rtnl);
-            state.index().wait_for_packets(&rtnl);
-            state.added(ifa, &mut rtnl);
+            let owner = state.owner(dev);
+            let conceals = T::State::conceals(&owner);
+            state.index().add(ifa, owner, conceals, &mut rtnl);
+            T::added(ifa, &mut rtnl);
         }
         bindings::NOTIFY_DONE as c_int
     }
@@ -324,18 +401,19 @@ impl<T: HasIndex> Notifiers<T> {
                 Rtnl::assume_held(),
             )
         };
-        let state = T::of(ifa.device().net());
+        let state = T::State::of(ifa.device().net());
         if event as u32 == bindings::netdev_cmd_NETDEV_DOWN {
-            state.index().wait_for_packets(&rtnl);
             state.index().remove(ifa, &mut rtnl);
         }
-        state.routes().moved();
+        if makes_routes(ifa) {
+            state.routes().changed();
+        }
         bindings::NOTIFY_DONE as c_int
     }
 }
 
 #[pinned_drop]
-impl<T: HasIndex> PinnedDrop for Notifiers<T> {
+impl<T: Notify> PinnedDrop for Notifiers<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Registered by `register`.
         unsafe {

@@ -97,6 +97,14 @@ impl Net {
         Some(unsafe { NetDevice::from_raw(dev) })
     }
 
+    /// Whether the kernel takes `addr` for its own when it asks by `dev`, as `arp_solicit` does.
+    pub(crate) fn is_local(&self, addr: Ipv4Addr, dev: &NetDevice, _: &rcu::Guard) -> bool {
+        let addr = addr.to_bits().to_be();
+        // SAFETY: The namespace and the device are alive.
+        let kind = unsafe { bindings::inet_addr_type_dev_table(self.as_ptr(), dev.as_ptr(), addr) };
+        kind == bindings::RTN_LOCAL
+    }
+
     /// Makes the next look-up of every route select its source address anew, where none is given, also where
     /// the route had one cached. Sleeps, for about one expedited grace period.
     ///

@@ -32,9 +32,6 @@ pub(crate) const RT_SCOPE_LINK: u8 = bindings::rt_scope_t_RT_SCOPE_LINK as u8;
 /// The scope of addresses that are valid on this host only.
 pub(crate) const RT_SCOPE_HOST: u8 = bindings::rt_scope_t_RT_SCOPE_HOST as u8;
 
-/// The index of lo, in every namespace.
-pub(crate) const LOOPBACK_IFINDEX: i32 = bindings::LOOPBACK_IFINDEX as i32;
-
 const ARPHRD_IEEE1394: u16 = bindings::ARPHRD_IEEE1394 as u16;
 
 /// A network device (`struct net_device`).
@@ -176,6 +173,13 @@ impl InDevice {
     pub(crate) fn route_localnet(&self) -> bool {
         // SAFETY: The state is alive by the type invariants.
         unsafe { bindings::in_dev_route_localnet(self.0.get()) }
+    }
+
+    /// Whether a user has given the device an address, or, of a loopback device, set it up: from then on the kernel
+    /// leaves its settings alone when `conf/default` is written (`ipv4_devconf_setall`).
+    pub(crate) fn is_configured(&self) -> bool {
+        // SAFETY: The state is alive by the type invariants.
+        unsafe { bindings::in_dev_is_configured(self.0.get()) }
     }
 
     /// The addresses, in the kernel's order: primaries by scope, then secondaries.

@@ -184,11 +184,6 @@ impl<T: ArpHook> Hook<T> {
         }
     }
 
-    /// Whether it is registered.
-    pub(crate) fn is_registered(&self, rtnl: &Rtnl) -> bool {
-        *self.registered.get(rtnl)
-    }
-
     /// # Safety
     ///
     /// Called by netfilter only, at the place of `T::PLACE`, with what `register` gave it.

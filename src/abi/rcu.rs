@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Read-side critical sections of RCU for paths where [`kernel::sync::rcu::read_lock`] costs too much.
+//! RCU beyond [`kernel::sync::rcu`]: cheaper read-side critical sections, and grace periods that nobody waits for.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use super::bindings;
 use core::{
     mem::{ManuallyDrop, MaybeUninit},
-    ops::Deref, //
+    ops::Deref,
+    sync::atomic::{
+        fence,
+        AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release}, //
+    }, //
 };
-use kernel::{sync::rcu::Guard, types::NotThreadSafe};
+use kernel::{ffi::c_ulong, sync::rcu::Guard, types::NotThreadSafe};
 
 /// Evidence of a read-side critical section that the caller of a callback has entered and will leave.
 ///
@@ -60,5 +65,87 @@ impl Drop for SchedGuard {
     fn drop(&mut self) {
         // SAFETY: Entered when the value was made.
         unsafe { bindings::rcu_read_unlock_sched() };
+    }
+}
+
+/// A grace period that can be asked whether it has passed (`start_poll_synchronize_rcu`).
+#[derive(Clone, Copy)]
+pub(super) struct GracePeriod(c_ulong);
+
+impl GracePeriod {
+    /// Starts one, if none that is yet to start is already under way. Does not sleep. In any context but NMI.
+    pub(super) fn start() -> Self {
+        // SAFETY: No requirements.
+        Self(unsafe { bindings::start_poll_synchronize_rcu() })
+    }
+
+    /// Whether every read-side critical section that began before [`Self::start`] has ended. In any context.
+    pub(super) fn has_passed(self) -> bool {
+        // SAFETY: No requirements.
+        unsafe { bindings::poll_state_synchronize_rcu(self.0) }
+    }
+}
+
+/// A change that read-side critical sections may have begun without.
+///
+/// A reader that acts in two steps, of which the first decides by what was there before the change and the second
+/// acts on what is there after it, asks at the second step whether the change has settled: whether every section
+/// that may have taken its first step before the change has ended.
+///
+/// One writer at a time, under a lock of its own; any number of readers.
+pub(crate) struct Settling(AtomicUsize);
+
+impl Settling {
+    // Cookies are even (`rcu_seq_snap`, and `rcu_ctrlblk.gp_seq` of Tiny RCU): the kernel's own
+    // RCU_GET_STATE_COMPLETED, 1, relies on that.
+    const SETTLED: usize = 1;
+    const ONGOING: usize = usize::MAX;
+
+    /// No change.
+    pub(crate) const fn settled() -> Self {
+        Self(AtomicUsize::new(Self::SETTLED))
+    }
+
+    /// A change that [`Self::end`] is to end.
+    pub(crate) const fn ongoing() -> Self {
+        Self(AtomicUsize::new(Self::ONGOING))
+    }
+
+    /// Marks the beginning of a change. A reader that sees any part of the change, and then asks, sees the mark.
+    pub(crate) fn begin(&self) {
+        self.0.store(Self::ONGOING, Relaxed);
+        // Pairs with the fence in `is_settled`: the change becomes visible no earlier than the mark.
+        fence(Release);
+    }
+
+    /// Marks the end of a change: it has settled a grace period from now. Does not sleep.
+    pub(crate) fn end(&self) {
+        self.end_with(GracePeriod::start());
+    }
+
+    /// As [`Self::end`], with a grace period that was started after the change.
+    pub(super) fn end_with(&self, grace_period: GracePeriod) {
+        self.0.store(grace_period.0 as usize, Release);
+    }
+
+    /// Whether the change has settled. In any context.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        // What the caller has read so far, part of the change perhaps, it has read before the mark.
+        fence(Acquire);
+        let state = self.0.load(Acquire);
+        state == Self::SETTLED || self.has_passed(state)
+    }
+
+    #[cold]
+    fn has_passed(&self, state: usize) -> bool {
+        let passed = state != Self::ONGOING && GracePeriod(state as c_ulong).has_passed();
+        if passed {
+            // Spares the next reader the question. A change that has begun since is not lost.
+            let _ = self
+                .0
+                .compare_exchange(state, Self::SETTLED, Release, Relaxed);
+        }
+        passed
     }
 }

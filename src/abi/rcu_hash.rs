@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::rtnl::{Rtnl, RtnlCell};
+use super::{
+    rcu::GracePeriod,
+    rtnl::{Rtnl, RtnlCell}, //
+};
 use core::{
     iter,
     marker::PhantomData,
@@ -106,11 +109,13 @@ impl<V> Table<V> {
 ///
 /// - `table` is a [`Table`] made by [`KBox::into_raw`]. The lists of its buckets hold the `len` nodes of the
 ///   map, each made by [`KBox::into_raw`], each in the bucket of its key, linked by `next[table.link]`.
-/// - Writers hold the RTNL. A table that was replaced is freed after a grace period, and before the next
+/// - Writers hold the RTNL. A table that was replaced is freed when a grace period has passed, and before the next
 ///   replacement; a node that was unlinked is freed after a grace period.
 pub(crate) struct RcuHash<V: Send + Sync + 'static> {
     table: AtomicPtr<Table<V>>,
     len: RtnlCell<usize>,
+    /// The table before this one, until no reader can have it any more.
+    replaced: RtnlCell<Option<(GracePeriod, KBox<Table<V>>)>>,
     _owns: PhantomData<V>,
 }
 
@@ -121,8 +126,26 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         Ok(Self {
             table: AtomicPtr::new(KBox::into_raw(Table::new(INITIAL_BITS, false)?)),
             len: RtnlCell::new(0),
+            replaced: RtnlCell::new(None),
             _owns: PhantomData,
         })
+    }
+
+    /// Makes room for `len` values at once, as far as there is memory for it. Sleeps, for a grace period at most.
+    pub(crate) fn reserve(&self, len: usize, rtnl: &mut Rtnl) {
+        // SAFETY: As in `iter`.
+        let table = unsafe { &*self.table.load(Ordering::Acquire) };
+        let bits = len.div_ceil(LOAD).next_power_of_two().ilog2();
+        if bits <= table.bits || bits >= u32::BITS {
+            return;
+        }
+        if let Ok(larger) = Table::new(bits, !table.link) {
+            if !self.free_replaced(rtnl) {
+                // SAFETY: No requirements but a context that may sleep.
+                unsafe { bindings::synchronize_rcu() };
+            }
+            self.replace(larger, rtnl);
+        }
     }
 
     /// The values of `key`, the newest first.
@@ -153,8 +176,15 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             .map(|node| &node.value)
     }
 
-    /// Inserts a value. Makes the table larger when there is memory for it. Sleeps.
-    pub(crate) fn insert(&self, vacant: Vacant<V>, key: u32, value: V, rtnl: &mut Rtnl) {
+    /// Inserts a value and returns it. Makes the table larger if it is time, if there is memory for it and if the
+    /// last time is a grace period ago. May sleep for memory, but not for a grace period.
+    pub(crate) fn insert<'a>(
+        &'a self,
+        vacant: Vacant<V>,
+        key: u32,
+        value: V,
+        rtnl: &'a mut Rtnl,
+    ) -> &'a V {
         // SAFETY: As in `iter`.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         let bucket = table.bucket(key);
@@ -169,19 +199,39 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
                 value,
             },
         );
+        let node = KBox::into_raw(node);
         // Release: a reader that finds the node finds it initialised.
-        bucket.store(KBox::into_raw(node), Ordering::Release);
+        bucket.store(node, Ordering::Release);
         let len = self.len.get_mut(rtnl);
         *len += 1;
-        if *len > LOAD << table.bits && table.bits + 2 < u32::BITS {
+        let grow = *len > LOAD << table.bits && table.bits + 2 < u32::BITS;
+        // Until readers have left the table before this one, its links are theirs: then the next insertion grows.
+        if grow && self.free_replaced(rtnl) {
             if let Ok(larger) = Table::new(table.bits + 2, !table.link) {
                 self.replace(larger, rtnl);
             }
         }
+        // SAFETY: Made by `KBox::into_raw`, and freed under the RTNL only, of which the caller has the only
+        // evidence.
+        &unsafe { &*node }.value
     }
 
-    /// Moves all nodes to `larger`. Readers use the old table and the old links until they see the new one.
-    fn replace(&self, larger: KBox<Table<V>>, _: &mut Rtnl) {
+    /// Frees the table before this one, if there is one and no reader has it any more; false if one may.
+    fn free_replaced(&self, rtnl: &mut Rtnl) -> bool {
+        let replaced = self.replaced.get_mut(rtnl);
+        if replaced
+            .as_ref()
+            .is_some_and(|(since, _)| !since.has_passed())
+        {
+            return false;
+        }
+        *replaced = None;
+        true
+    }
+
+    /// Moves all nodes to `larger`. Readers use the old table and the old links until they see the new one. No
+    /// reader may have the table before this one any more.
+    fn replace(&self, larger: KBox<Table<V>>, rtnl: &mut Rtnl) {
         // SAFETY: As in `iter`.
         let old = unsafe { &*self.table.load(Ordering::Acquire) };
         for bucket in &old.buckets {
@@ -195,10 +245,9 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             }
         }
         let old = self.table.swap(KBox::into_raw(larger), Ordering::Release);
-        // SAFETY: No requirements but a context that may sleep.
-        unsafe { bindings::synchronize_rcu_expedited() };
-        // SAFETY: Made by `KBox::into_raw`, and no reader has it any more.
-        drop(unsafe { KBox::from_raw(old) });
+        // SAFETY: Made by `KBox::into_raw`. Readers may have it, but nobody writes to it and it stays where it is.
+        let old = unsafe { KBox::from_raw(old) };
+        *self.replaced.get_mut(rtnl) = Some((GracePeriod::start(), old));
     }
 
     /// Removes the values of `key` for which `which` holds; says how many there were.

@@ -24,6 +24,11 @@ struct net *rust_helper_current_net_ns(void)
 	return current->nsproxy->net_ns;
 }
 
+struct task_struct *rust_helper_current_task(void)
+{
+	return current;
+}
+
 void rust_helper_rt_genid_bump_ipv4(struct net *net)
 {
 	rt_genid_bump_ipv4(net);
@@ -87,6 +92,15 @@ struct in_device *rust_helper___in_dev_get_rtnl(const struct net_device *dev)
 bool rust_helper_in_dev_route_localnet(struct in_device *in_dev)
 {
 	return IN_DEV_ROUTE_LOCALNET(in_dev);
+}
+
+bool rust_helper_in_dev_is_configured(const struct in_device *in_dev)
+{
+	/*
+	 * Of the settings that have a file, the one that only ipv4_devconf_setall() marks as set: a write to its
+	 * file does not (devinet_conf_proc()).
+	 */
+	return test_bit(IPV4_DEVCONF_PROMOTE_SECONDARIES - 1, in_dev->cnf.state);
 }
 
 int rust_helper_l3mdev_master_ifindex_rcu(const struct net_device *dev)
@@ -167,6 +181,16 @@ u8 rust_helper_skb_pkt_type(const struct sk_buff *skb)
 int rust_helper_skb_network_offset(const struct sk_buff *skb)
 {
 	return skb_network_offset(skb);
+}
+
+void rust_helper_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool rust_helper_schedule_work(struct work_struct *work)
+{
+	return schedule_work(work);
 }
 
 bool rust_helper_rtnl_trylock(void)

@@ -2,7 +2,7 @@
 
 //! The routing tables: net/ipv4/fib_trie.c and fib_rules.c, as far as addresses and VRFs go.
 
-use crate::{Prefix, Scope, Slot};
+use crate::{operation::Place, Prefix, Scope, Slot};
 use std::{cmp::Reverse, net::Ipv4Addr};
 
 pub(crate) const LOCAL: u32 = 255;
@@ -25,18 +25,43 @@ pub(crate) struct Route {
     pub(crate) dev: Slot,
 }
 
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fib {
     /// In the order in which they were added: of equal prefixes the first counts.
     routes: Vec<Route>,
-    /// A VRF has been made, which added its rule. It is never taken back.
+    /// A rule was added: a VRF's, or one by hand. It is never taken back.
     has_rules: bool,
+    /// Where there is a rule for the table "local".
+    local_rules: Vec<Place>,
+}
+
+impl Default for Fib {
+    fn default() -> Self {
+        Self {
+            routes: Vec::new(),
+            has_rules: false,
+            local_rules: vec![Place::Before],
+        }
+    }
 }
 
 impl Fib {
     /// `fib_unmerge`.
     pub(crate) fn split(&mut self) {
         self.has_rules = true;
+    }
+
+    pub(crate) fn has_local_rule(&self, place: Place) -> bool {
+        self.local_rules.contains(&place)
+    }
+
+    pub(crate) fn add_local_rule(&mut self, place: Place) {
+        self.split();
+        self.local_rules.push(place);
+    }
+
+    pub(crate) fn remove_local_rule(&mut self, place: Place) {
+        self.local_rules.retain(|other| *other != place);
     }
 
     pub(crate) fn has_rules(&self) -> bool {
@@ -58,17 +83,22 @@ impl Fib {
     }
 
     /// `fib_lookup`: the route to `dst` for what comes in or goes out by a device of the VRF with that table.
-    /// The rule for the table "local" comes first, for a VRF too.
     pub(crate) fn lookup(
         &self,
         vrf: Option<u32>,
         dst: Ipv4Addr,
         oif: Option<Slot>,
     ) -> Option<&Route> {
-        [Some(LOCAL), vrf, Some(MAIN)]
-            .into_iter()
-            .flatten()
-            .find_map(|table| self.in_table(table, dst, oif))
+        let local_at = |place| self.has_local_rule(place).then_some(LOCAL);
+        [
+            local_at(Place::Before),
+            vrf,
+            local_at(Place::Behind),
+            Some(MAIN),
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|table| self.in_table(table, dst, oif))
     }
 
     /// Whether an address is local by a table: `inet_addr_type_table`.
@@ -185,13 +215,17 @@ mod tests {
     }
 
     #[test]
-    fn the_table_local_comes_before_a_vrfs() {
+    fn the_table_local_comes_before_a_vrfs_or_behind_it() {
         let mut fib = Fib::default();
         fib.split();
         fib.append(route(1001, 32, Type::Local, Slot::WIRES[0]));
         fib.append(route(LOCAL, 16, Type::Local, Slot::LO));
         assert_eq!(fib.lookup(Some(1001), A, None).unwrap().dev, Slot::LO);
         assert!(fib.is_local(1001, A));
+        fib.add_local_rule(Place::Behind);
+        fib.remove_local_rule(Place::Before);
+        assert_eq!(fib.lookup(Some(1001), A, None).unwrap().dev, Slot::WIRES[0]);
+        assert_eq!(fib.lookup(Some(1002), A, None).unwrap().dev, Slot::LO);
     }
 
     #[test]

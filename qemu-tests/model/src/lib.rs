@@ -2,27 +2,35 @@
 
 //! A reference model of a host: what Linux and the flags together make it answer, announce and select.
 //!
-//! Pure: nothing here talks to a kernel, and nothing is shared with the module. [`Host`] is the state and what
-//! an [`Operation`] does to it, written after net/ipv4 of the stock kernel; [`Seen`] is what a [`Probe`] must
-//! see, written after `Documentation/semantics.md`; a [`Generator`] makes operations and probes of a seed, and
-//! [`shrink`] makes a failing sequence of them short.
+//! Nothing here talks to a kernel, and nothing is shared with the module. [`Host`] is the state, and an
+//! [`Operation`] changes it as net/ipv4 of the stock kernel would; [`Seen`] is what a [`Probe`] must see, by
+//! the stock kernel (`stock`) and by `Documentation/semantics.md` (`semantics`); a [`Generator`] makes
+//! operations and probes from a seed, and [`shrink`] shortens a failing sequence of them.
 //!
-//! What it leaves out: forwarding and proxy ARP (their answers are delayed by a random time), broadcast
-//! addresses (none is ever configured or asked for), routes by a gateway, routes with a preferred source given
-//! by hand, policy rules other than a VRF's.
+//! It leaves out forwarding and proxy ARP (their answers are delayed by a random time), broadcast addresses
+//! (none is ever configured or asked for), routes by a gateway, routes with a preferred source given by hand,
+//! local routes without an address, and policy rules other than a VRF's and the one for the table "local".
 
 #![deny(unsafe_code)]
 
+mod address;
+mod command;
+mod conf;
 mod fib;
 mod generate;
 mod host;
 mod operation;
 mod predict;
+mod semantics;
 mod shrink;
+mod stock;
+#[cfg(test)]
+mod testing;
 
+pub use command::Command;
 pub use generate::{is_fresh, Generator, Step};
 pub use host::{Host, Outcome};
-pub use operation::{Command, Directory, Knob, Operation, Slot};
+pub use operation::{Directory, Knob, Operation, Place, Slot};
 pub use predict::{Cast, Probe, Seen};
 pub use shrink::shrink;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done to a host, and how a person would type it.
+//! What is done to a host.
 
 use crate::{Prefix, Scope};
 
@@ -92,26 +92,24 @@ pub enum Knob {
     ArpFilter,
     /// `rp_filter`.
     RpFilter,
+    /// `accept_local`.
+    AcceptLocal,
     /// `promote_secondaries`.
     PromoteSecondaries,
 }
 
 impl Knob {
     /// All.
-    pub(crate) const ALL: [Knob; 7] = [
+    pub(crate) const ALL: [Knob; 8] = [
         Knob::Hidden,
         Knob::ArpInvisible,
         Knob::ArpIgnore,
         Knob::ArpAnnounce,
         Knob::ArpFilter,
         Knob::RpFilter,
+        Knob::AcceptLocal,
         Knob::PromoteSecondaries,
     ];
-
-    /// Whether the module brings it.
-    pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Knob::Hidden | Knob::ArpInvisible)
-    }
 
     /// The file's name.
     pub fn name(self) -> &'static str {
@@ -122,7 +120,33 @@ impl Knob {
             Knob::ArpAnnounce => "arp_announce",
             Knob::ArpFilter => "arp_filter",
             Knob::RpFilter => "rp_filter",
+            Knob::AcceptLocal => "accept_local",
             Knob::PromoteSecondaries => "promote_secondaries",
+        }
+    }
+}
+
+/// Where the rule for the table "local" stands, seen from the rule for the VRFs' tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// At the very beginning, where the kernel puts it.
+    Before,
+    /// Before the table "main".
+    Behind,
+}
+
+impl Place {
+    pub(crate) fn preference(self) -> u32 {
+        match self {
+            Place::Before => 0,
+            Place::Behind => 32765,
+        }
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Place::Before => Place::Behind,
+            Place::Behind => Place::Before,
         }
     }
 }
@@ -158,13 +182,19 @@ pub enum Operation {
     AddRoute(Slot, Prefix, Scope),
     /// Removes it.
     RemoveRoute(Slot, Prefix),
-}
-
-/// How a person would do it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// The arguments of `ip`.
-    Ip(String),
-    /// A file below /proc/sys, and what is written into it.
-    Sysctl(String, i32),
+    /// Adds a rule that looks up the table "local".
+    AddLocalRule(Place),
+    /// Removes it.
+    RemoveLocalRule(Place),
+    /// Makes the second namespace.
+    MakeAnnex {
+        /// It starts with the host's `all` and `default`.
+        inherits: bool,
+    },
+    /// Moves a dummy to the other namespace.
+    Move(Slot),
+    /// Writes a knob of the second namespace.
+    WriteInAnnex(Directory, Knob, i32),
+    /// Adds an address to a device of the second namespace.
+    AddAddressInAnnex(Slot, Prefix),
 }

@@ -104,11 +104,12 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// What the recipe moves away from and a real-time kernel never had.
+/// What the recipe moves away from and this kernel never had: newer real-time kernels.
 fn lacking(lab: &Lab, recipe: &Recipe) -> Option<String> {
+    const ARPTABLES: &str = "CONFIG_IP_NF_ARPTABLES";
     let mut blocks = recipe.parts.iter().flat_map(|part| &part.blocks);
-    (lab.kernel.is_real_time() && blocks.any(|block| block.commands.contains("arptables")))
-        .then(|| "PREEMPT_RT has no legacy arptables".to_owned())
+    (!lab.kernel.has(ARPTABLES) && blocks.any(|block| block.commands.contains("arptables")))
+        .then(|| format!("this kernel has no legacy arptables ({ARPTABLES})"))
 }
 
 fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {

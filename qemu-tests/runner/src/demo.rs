@@ -10,7 +10,6 @@ use crate::{
     pcap,
     recipe::{Block, Recipe},
     traffic::{asked, claims, connections, Connection},
-    vm::accelerator,
 };
 use anyhow::{Context, Result};
 use protocol::Frame;
@@ -69,7 +68,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
         &format!(
             "Booting the four, stock kernel {}, {}",
             lab.kernel.release,
-            accelerator()
+            lab.kernel.arch().accelerator()
         ),
         || Machines::boot(lab, &MACHINES.map(str::to_owned)),
     )?;

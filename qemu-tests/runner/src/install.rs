@@ -17,13 +17,14 @@
 //! point, as a boot loader would start them.
 
 use crate::{
+    arch::Arch,
     initramfs::run as run_command,
     lab::{Lab, System}, //
     pcap,
     switch::{Beacon, Cable, Switch},
     test::{tell, Tally},
     traffic::{claims, mac},
-    vm::{accelerator, Boot, Config, Vm},
+    vm::{Boot, Config, Vm},
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{
@@ -88,7 +89,7 @@ pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
         "# {} to {}, {} in QEMU",
         site.older,
         site.newer,
-        accelerator()
+        Arch::Amd64.accelerator()
     );
     let mut tally = Tally::default();
     tally.plan(cases.clone().count())?;
@@ -519,6 +520,7 @@ impl<'a> Site<'a> {
         let mut rs1 = Vm::start(&Config {
             name: "install-rs1",
             boot: Boot::Kernel {
+                arch: Arch::Amd64,
                 binary: &disk.boot.join(BOOT[0]),
                 initramfs: &disk.boot.join(BOOT[1]),
                 options: "root=LABEL=system",

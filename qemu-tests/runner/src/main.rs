@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+mod arch;
 mod bench;
 mod cluster;
 mod clusters;

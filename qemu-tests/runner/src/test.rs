@@ -8,7 +8,7 @@ use crate::{
     lab::Lab, //
     pcap,
     secure_boot,
-    vm::{accelerator, splats, Config, Vm, PATIENCE},
+    vm::{splats, Config, Vm, PATIENCE},
 };
 use anyhow::{bail, Result};
 use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
@@ -22,7 +22,10 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
     println!("KTAP version 1");
-    println!("# kernel {release}, {} in QEMU", accelerator());
+    println!(
+        "# kernel {release}, {} in QEMU",
+        lab.kernel.arch().accelerator()
+    );
     let (recipes, secure_boot, only_others) = match order {
         Order::Cases { patterns } => (
             clusters::matching(patterns)?,
@@ -77,7 +80,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         name: "test",
         boot: lab.boot(),
         logs: &lab.logs,
-        cpus: 2,
+        cpus: lab.kernel.arch().test_cpus(),
         memory: 2048,
         devices: Vec::new(),
         count_instructions: false,
@@ -190,11 +193,7 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
 
 /// How to run a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
-    let kernel = if lab.kernel.is_debug() {
-        "debug"
-    } else {
-        &lab.kernel.release
-    };
+    let kernel = lab.kernel.asked_for();
     match (order, name.strip_prefix("random_seed_")) {
         (Order::Soak { .. }, Some(seed)) => {
             format!("make soak KERNEL={kernel} SEED={seed} STEPS=1")

@@ -5,8 +5,9 @@
 use crate::{
     lab::{
         case::{cases, Skip},
+        kernel_log::{mark, said},
         module::load,
-        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        real_server::{real_server, unnumbered_with_dummy, HOST, NEIGHBOUR, VIP},
         Host, Lab, Way,
     },
     wire::who_has,
@@ -74,9 +75,7 @@ fn row29_flags_off(lab: &mut Lab) -> Result<()> {
 }
 
 fn row30_unload(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
         wire.silent(who_has(VIP))?;
@@ -140,9 +139,7 @@ fn module_load_and_unload_100_times(lab: &mut Lab) -> Result<()> {
 fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     lab.run("rmmod arp_hidden")?;
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
-    let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
     host.conceal("lo", Way::Hidden)?;
     ensure!(
         armed(lab, "host")? == (true, false),
@@ -161,11 +158,12 @@ fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
 
 /// insmod must fail, say in one line what to do, and leave nothing.
 fn refused(lab: &Lab, host: &Host, what_to_do: &str) -> Result<()> {
-    lab.run("dmesg -c >/dev/null; ! insmod /arp_hidden.ko")?;
-    let said = lab.run("dmesg | grep arp_hidden:")?;
+    let start = mark(&format!("refused: {what_to_do}"))?;
+    lab.run("! insmod /arp_hidden.ko")?;
+    let lines = said(&start)?;
     ensure!(
-        said.lines().count() == 1 && said.contains(what_to_do),
-        "no clear line: {said}"
+        lines.len() == 1 && lines[0].contains(what_to_do),
+        "no clear line: {lines:#?}"
     );
     let left = host.run("find /proc/sys/net -name '*hidden*'")?;
     ensure!(left.is_empty(), "files are left: {left}");
@@ -225,8 +223,7 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     host.ip("addr del 10.0.0.1/24 dev eth0")?;
     host.ip("route add 10.0.0.0/24 dev eth0")?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     host.conceal("lo", Way::Hidden)?;
     lab.run("! sysctl -q kernel.ftrace_enabled=0 2>/dev/null; grep -q 1 /proc/sys/kernel/ftrace_enabled")?;
     ensure!(
@@ -280,9 +277,7 @@ impl Tracer {
 
 /// Tracers of all kinds and the redirection do not disturb each other, whoever comes first and goes last.
 fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
-    let (host, _, _) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, _) = unnumbered_with_dummy(lab)?;
     // Asked each time for another destination, so that no route has a source cached.
     let avoids_vip = |tracers: &[Tracer], hidden: bool| -> Result<()> {
         let before = tracers

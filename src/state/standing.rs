@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who owns an address, and how it stands because of that.
+
+use super::{flags_of, Concealer, Namespace, Owner};
+use crate::{
+    abi::{
+        inetaddr::Configured,
+        net::Net,
+        netdevice::NetDevice, //
+    },
+    policy::{Standing, Why}, //
+};
+use core::{net::Ipv4Addr, ptr};
+use kernel::sync::rcu;
+
+impl Namespace {
+    /// How `addr` stands for `here`, the device that received or will send an ARP packet with it. In the packet path.
+    ///
+    /// The owners are the devices of `here`'s l3 domain that have the address configured. Where none has, but the
+    /// kernel takes the address for local when it comes in on `here`, it does so by a route, perhaps of another l3
+    /// domain: the owners are the devices of the route's domain that have the address configured, or else the
+    /// route's device, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
+    #[inline]
+    pub(crate) fn standing<'a>(
+        &'a self,
+        net: &'a Net,
+        addr: u32,
+        here: &'a NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Standing<Concealer<'a>> {
+        let addr = Ipv4Addr::from_bits(addr);
+        // Fast path: most requests are for foreign addresses or for the device's own.
+        match self.index.get(addr, rcu).next() {
+            None if !self.routes.may_reach(addr) => return Standing::NotOurs,
+            Some(first) if ptr::eq(first.device(), here) && !flags_of(first).conceal() => {
+                return Standing::Visible;
+            }
+            _ => {}
+        }
+        self.standing_of_local(net, addr, here, rcu)
+    }
+
+    /// [`Self::standing`] of an address that is configured somewhere, or may have a route.
+    #[inline(never)]
+    fn standing_of_local<'a>(
+        &'a self,
+        net: &'a Net,
+        addr: Ipv4Addr,
+        here: &'a NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Standing<Concealer<'a>> {
+        match self.standing_in_domain(addr, here, here, rcu) {
+            Standing::NotOurs => {}
+            standing => return standing,
+        }
+        let Some(routed) = net.local_route(addr, here, rcu) else {
+            return Standing::NotOurs;
+        };
+        match self.standing_in_domain(addr, routed, here, rcu) {
+            Standing::NotOurs => {
+                let (owner, flags) = self.concealer(routed, rcu);
+                Standing::of([(owner, flags, is(routed, here))].into_iter())
+            }
+            standing => standing,
+        }
+    }
+
+    /// How `addr` stands by the devices of the l3 domain of `member` that have it configured.
+    fn standing_in_domain<'a>(
+        &'a self,
+        addr: Ipv4Addr,
+        member: &'a NetDevice,
+        here: &'a NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Standing<Concealer<'a>> {
+        let owners = self.owners(addr, member, rcu);
+        Standing::of(owners.map(|owner| {
+            let (dev, known) = (owner.device(), owner.owner().as_deref());
+            (Concealer::new(dev, known), flags_of(owner), is(dev, here))
+        }))
+    }
+
+    /// The addresses that equal `addr` on the devices of the l3 domain of `member`.
+    fn owners<'a>(
+        &'a self,
+        addr: Ipv4Addr,
+        member: &'a NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> impl Iterator<Item = &'a Configured<Owner>> {
+        self.index.get(addr, rcu).filter(move |owner| {
+            let dev = owner.device();
+            is(dev, member) || dev.l3_domain(rcu) == member.l3_domain(rcu)
+        })
+    }
+
+    /// Whether every packet that is being handled was received after the last concealed address and the last local
+    /// route became known. In the packet path.
+    ///
+    /// What the caller has read before, it has read before this.
+    #[inline]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.index.is_settled() & self.routes.is_settled()
+    }
+
+    /// Notes that a request for `addr`, which is concealed, may be replied to all the same (row 2).
+    pub(crate) fn let_reply(&self, addr: u32, rcu: &rcu::Guard) {
+        if !self.is_settled() {
+            let owners = self.index.get(Ipv4Addr::from_bits(addr), rcu);
+            owners.for_each(Configured::let_reply);
+        }
+    }
+
+    /// Why a reply out of `here` that gives `addr` away must not go out, if so: it replies to a request that may have
+    /// been looked at before the address, or the route to it, was there to be known (row 31).
+    ///
+    /// A request that was looked at later has met the flags already: this is its reply.
+    pub(crate) fn early<'a>(
+        &'a self,
+        net: &'a Net,
+        addr: u32,
+        here: &'a NetDevice,
+        rcu: &'a rcu::Guard,
+    ) -> Option<Why<Concealer<'a>>> {
+        let addr = Ipv4Addr::from_bits(addr);
+        let Standing::Concealed {
+            why, here: false, ..
+        } = self.standing_of_local(net, addr, here, rcu)
+        else {
+            return None;
+        };
+        let mut owners = self.owners(addr, why.owner.dev, rcu).peekable();
+        let known = match owners.peek() {
+            Some(_) => owners.any(Configured::was_known),
+            None => self.routes.is_settled(),
+        };
+        (!known).then_some(why)
+    }
+
+    /// Whether `addr` is configured, and on no hidden device.
+    #[inline]
+    pub(crate) fn is_visible(&self, addr: Ipv4Addr, rcu: &rcu::Guard) -> bool {
+        let is_hidden = |owner: &Configured<Owner>| {
+            let device = owner.owner().as_ref();
+            device.is_some_and(|device| device.in_force.hide())
+        };
+        let mut owners = self.index.get(addr, rcu);
+        owners.next().is_some_and(|first| !is_hidden(first)) && !owners.any(is_hidden)
+    }
+
+    /// The number of addresses configured on a device with flags in force that are concealed: those of which
+    /// every owner in the device's l3 domain is. Addresses of 127.0.0.0/8 do not count, which ARP does not
+    /// carry. Linear in the device's addresses.
+    pub(crate) fn concealed(&self, dev: &NetDevice, rcu: &rcu::Guard) -> usize {
+        let domain = dev.l3_domain(rcu);
+        let conceals = |owner: &Configured<Owner>| {
+            owner.device().l3_domain(rcu) != domain || flags_of(owner).conceal()
+        };
+        dev.in_device(rcu).map_or(0, |in_dev| {
+            in_dev
+                .addresses(rcu)
+                .filter(|ifa| !ifa.local().is_loopback())
+                .filter(|ifa| self.index.get(ifa.local(), rcu).all(conceals))
+                .count()
+        })
+    }
+}
+
+/// Whether two references are to the same device of a namespace.
+fn is(dev: &NetDevice, other: &NetDevice) -> bool {
+    dev.ifindex() == other.ifindex()
+}
