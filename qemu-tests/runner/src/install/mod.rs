@@ -9,9 +9,9 @@ mod stories;
 
 use crate::{
     arch::Arch,
+    lab::{Lab, System}, //
     pcap,
     test::{tell, Tally},
-    lab::{Lab, System}, //
 };
 use anyhow::Result;
 use protocol::{asked_for, Ended, Outcome};

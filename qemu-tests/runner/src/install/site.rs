@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     arch::Arch,
-    traffic::mac,
     lab::{Lab, System},
+    traffic::mac,
     vm::{Boot, Config, Vm}, //
 };
 use anyhow::{ensure, Context, Result};
