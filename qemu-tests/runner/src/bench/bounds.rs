@@ -24,6 +24,12 @@ pub(super) fn tell_bounds(bounds: &[Bound]) -> String {
     text
 }
 
+/// The bounds that are missed, as a list.
+pub(super) fn tell_missed(bounds: &[Bound]) -> String {
+    let missed = bounds.iter().filter(|bound| !bound.kept);
+    missed.map(|bound| format!("- {}\n", bound.what)).collect()
+}
+
 impl Figures {
     pub(super) fn bounds(&self) -> Vec<Bound> {
         let mut bounds = Vec::new();

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make bench`: what events cost, as tables and a chart, against the bounds that the module is to keep and
-//! against the figures that were committed.
+//! `make bench`: measures what events cost, and compares that with the module's bounds and with the committed figures.
+//! `make bench-table` prints the committed figures.
 
 mod bounds;
 mod changes;
 mod chart;
 mod figures;
 mod names;
+mod summary;
 mod tables;
 
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) fn run(lab: &Lab, documentation: &Path, quick: bool, update: bool) ->
         figures: events(lab, quick)?,
         batches: BTreeMap::from([(lab.kernel.release.clone(), batches(lab, quick)?)]),
     };
-    println!("{}", figures.tables() + &tell_bounds(&figures.bounds()));
+    println!("{}", all(&figures));
     let measured = lab.logs.join("bench.json");
     fs::write(&measured, figures.json()?)?;
     let file = documentation.join("bench.json");
@@ -41,10 +42,9 @@ pub(crate) fn run(lab: &Lab, documentation: &Path, quick: bool, update: bool) ->
     let worse = figures.tell_changes(&committed);
     if update {
         figures = figures.in_place_of(committed);
-        let tables = figures.tables() + &tell_bounds(&figures.bounds());
         fs::write(&file, figures.json()?)?;
         chart::draw(&figures, &documentation.join("bench.svg"))?;
-        insert(&documentation.join("benchmark.md"), &tables)?;
+        insert(&documentation.join("benchmark.md"), &figures.summary())?;
     }
     println!(
         "{}: {} s; all figures in {}",
@@ -57,6 +57,18 @@ pub(crate) fn run(lab: &Lab, documentation: &Path, quick: bool, update: bool) ->
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Prints the figures that are committed in `documentation`.
+pub(crate) fn table(documentation: &Path) -> Result<ExitCode> {
+    let json = fs::read(documentation.join("bench.json"))?;
+    println!("{}", all(&serde_json::from_slice(&json)?));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All figures, and the bounds.
+fn all(figures: &Figures) -> String {
+    figures.tables() + &tell_bounds(&figures.bounds())
 }
 
 /// What events cost, in instructions: on one processor.
@@ -120,13 +132,32 @@ fn measure(
     Ok(())
 }
 
-/// Puts the tables between the marks of a document.
-fn insert(document: &Path, tables: &str) -> Result<()> {
-    const BEGIN: &str = "<!-- figures: make bench UPDATE=1 -->\n";
-    const END: &str = "<!-- end of figures -->";
+const BEGIN: &str = "<!-- figures: make bench UPDATE=1 -->\n";
+const END: &str = "<!-- end of figures -->";
+
+/// Replaces what is between the marks of a document.
+fn insert(document: &Path, figures: &str) -> Result<()> {
     let text = fs::read_to_string(document)?;
     let (before, rest) = text.split_once(BEGIN).context("no mark for the figures")?;
     let (_, after) = rest.split_once(END).context("no mark for their end")?;
-    fs::write(document, format!("{before}{BEGIN}\n{tables}\n{END}{after}"))?;
+    fs::write(
+        document,
+        format!("{before}{BEGIN}\n{figures}\n{END}{after}"),
+    )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_the_committed_figures() {
+        let json = include_str!("../../../../Documentation/bench.json");
+        let page = include_str!("../../../../Documentation/benchmark.md");
+        let figures: Figures = serde_json::from_str(json).unwrap();
+        let (_, rest) = page.split_once(BEGIN).unwrap();
+        let (shown, _) = rest.split_once(END).unwrap();
+        assert_eq!(shown, format!("\n{}\n", figures.summary()));
+    }
 }

@@ -147,7 +147,7 @@ impl Figures {
         text
     }
 
-    fn table_of_batches(&self) -> String {
+    pub(super) fn table_of_batches(&self) -> String {
         let mut text = "\n### Many addresses at once, on a hidden dummy\n\n\
                         | kernel | processors | addresses | | no module (ms) | dummy hidden (ms) | ratio |\n\
                         |---|--:|--:|---|--:|--:|--:|\n"
