@@ -17,6 +17,15 @@ use std::{
 /// The beginning of a command line with apt.
 const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -q";
 
+/// A disk on which the packages are installed and configured, by [`running`] if no case has done so before.
+fn installed(site: &mut Site<'_>, name: &str) -> Result<Disk> {
+    if site.installed.is_none() {
+        running(site)?;
+        site.lan.record();
+    }
+    site.with_packages(name)
+}
+
 /// On the running system: apt installs the packages from a local folder, the module is there at once and changes
 /// nothing, the settings are made, and the VIP falls silent. Without the package the VIP was answered for from the
 /// first moment: so the neighbour would see it in the other cases too.
@@ -53,7 +62,7 @@ const CONFIGURE: &str =
 
 /// At boot the flags are there before the network: systemd says so, and on the wire the VIP is never seen.
 pub(super) fn boot(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("boot")?;
+    let disk = installed(site, "boot")?;
     let (mut rs1, seen) = site.boot_silently(&disk)?;
     let order = order(site, &mut rs1)?;
     site.shell(
@@ -163,7 +172,7 @@ fn unit() -> Result<&'static str> {
 /// A later version is installed while a client's connection to the VIP is in use. The connection goes on, the VIP
 /// stays silent, and so it does through the reboot that takes the later version.
 pub(super) fn upgrade(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("upgrade")?;
+    let disk = installed(site, "upgrade")?;
     let mut rs1 = site.boot(&disk)?;
     let before = site.shell(&mut rs1, "cat /sys/module/arp_hidden/version")?;
     site.shell(
@@ -218,7 +227,7 @@ pub(super) fn upgrade(site: &mut Site<'_>) -> Result<String> {
 
 /// The newer kernel and its modules package are installed in one run of apt, and booted.
 pub(super) fn kernel(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("kernel")?;
+    let disk = installed(site, "kernel")?;
     let from = site.lan.now();
     let mut rs1 = site.boot(&disk)?;
     let install = format!(
@@ -273,7 +282,7 @@ fn boots_newer(site: &mut Site<'_>, disk: &Disk, seen: Seen) -> Result<String> {
 /// The packages are purged. The module that is loaded goes on until the reboot, as they say; after it nothing is left,
 /// and the VIP is answered for.
 pub(super) fn purge(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("purge")?;
+    let disk = installed(site, "purge")?;
     let mut rs1 = site.boot(&disk)?;
     let from = site.lan.now();
     site.shell(&mut rs1, &format!("{APT} purge 'arp-hidden*'"))?;
