@@ -5,15 +5,24 @@
 # The kernels come from every suite, but the build environment's own apt must go on preferring its suite. So this has
 # an apt state of its own in the cache, and never installs anything.
 
+# The architecture of this machine, and that of the packages that are asked for.
+HOST=$(dpkg --print-architecture)
+ARCH=$HOST
+
 # The flavour of the kernel that is taken if none is named, and the suites that have each kind of kernel.
-export FLAVOUR=cloud-amd64
+export FLAVOUR=cloud-$HOST
 BACKPORTS=(trixie-backports)
 STABLE=(trixie trixie-security)
 OLDSTABLE=(bookworm bookworm-security)
 SUITES=("${BACKPORTS[@]}" "${STABLE[@]}" "${OLDSTABLE[@]}" bookworm-backports forky sid experimental)
 
-# The architecture of the packages.
-ARCH=amd64
+# The architecture that a kernel's release names.
+arch_of() {
+	case $1 in
+	*-amd64 | *-arm64) echo "${1##*-}" ;;
+	*) echo "$HOST" ;;
+	esac
+}
 
 # in_archive COMMAND...: runs one of apt's commands on the archive's packages for $ARCH.
 in_archive() { APT_CONFIG=$CACHE/archive-$ARCH/apt.conf "$@"; }

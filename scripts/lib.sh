@@ -43,3 +43,10 @@ locked() {
 
 # The version, from the one place where it is written.
 version() { sed -n 's/^export ARP_HIDDEN_VERSION := //p' "$TOP/Kbuild"; }
+
+# The packages of what the virtual machines run. They come from the build environment, or from scripts/userland.
+# shellcheck disable=SC2034 # for who sources this
+PROGRAMS=(
+	iproute2 nftables arptables ipvsadm iputils-arping busybox-static keepalived systemd udev bpftool
+	linux-sysctl-defaults bird2 crun
+)

@@ -98,14 +98,18 @@ link_headers() {
 # compose SRC HEADERS KDIR: builds the Rust metadata from the source tree SRC with the configuration of the headers
 # package, and adds it to KDIR. The headers stay untouched. Works in the current folder, in obj/.
 compose() {
-	local src=$1 headers=$2 kdir=$3 obj=$PWD/obj cc
+	local src=$1 headers=$2 kdir=$3 obj=$PWD/obj arch cc
+	arch=$(sed -n 's/^override ARCH = //p' "$headers/.kernelvariables")
 	cc=$(sed -n 's/^CONFIG_CC_VERSION_TEXT="\([^ ]*\) .*/\1/p' "$headers/.config")
 	mkdir -p "$obj" "$kdir/rust"
 	cp "$headers/.config" "$obj/.config"
-	make -C "$src" O="$obj" CC="$cc" HOSTCC="$cc" -j"$(nproc)" olddefconfig prepare
+	# The compiler is TRIPLET-gcc-VERSION.
+	make -C "$src" O="$obj" ARCH="$arch" CROSS_COMPILE="${cc%gcc-*}" CC="$cc" HOSTCC="gcc-${cc##*-}" -j"$(nproc)" \
+		olddefconfig prepare
 	# Metadata of another compiler than the kernel's would give a module that does not load.
 	diff <(grep '^CONFIG_RUST' "$headers/.config") <(grep '^CONFIG_RUST' "$obj/.config")
-	cp "$obj/scripts/target.json" "$kdir/scripts/"
+	# Of an architecture for which rustc has a target of its own, there is no target.json.
+	[ ! -e "$obj/scripts/target.json" ] || cp "$obj/scripts/target.json" "$kdir/scripts/"
 	cp "$obj"/rust/*.rmeta "$obj"/rust/*.so "$kdir/rust/"
 	cp "$src/.rustfmt.toml" "$src/.clippy.toml" "$kdir/"
 }

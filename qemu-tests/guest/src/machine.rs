@@ -4,6 +4,8 @@
 
 use anyhow::{Context, Result};
 use nix::{
+    errno::Errno,
+    libc,
     mount::MsFlags,
     sys::{
         reboot::{reboot, RebootMode},
@@ -11,7 +13,7 @@ use nix::{
     },
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     process::Command,
 };
 
@@ -43,12 +45,19 @@ pub(crate) fn mount() -> Result<()> {
     Ok(())
 }
 
+/// The kernel's name of the second serial port.
+const PORT: &str = if cfg!(target_arch = "aarch64") {
+    "/dev/ttyAMA1"
+} else {
+    "/dev/ttyS1"
+};
+
 /// The second serial port, without the manners of a terminal.
 pub(crate) fn serial_port() -> Result<File> {
     let port = OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/ttyS1")
+        .open(PORT)
         .context("no second serial port")?;
     let mut mode = tcgetattr(&port)?;
     cfmakeraw(&mut mode);
@@ -64,6 +73,20 @@ pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
         .with_context(|| format!("cannot run {command}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok((output.status.code().unwrap_or(-1), text))
+}
+
+/// Waits for an RCU grace period: what a packet was doing when this was called, it has done.
+pub(crate) fn wait_for_grace_period() -> Result<()> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: The system call takes three integers, and changes nothing.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    Errno::result(result).context("membarrier")?;
+    Ok(())
+}
+
+/// Whether the kernel is a real-time kernel.
+pub(crate) fn is_real_time() -> Result<bool> {
+    Ok(fs::read_to_string("/proc/version")?.contains("PREEMPT_RT"))
 }
 
 /// Switches the machine off, or has its PID 1 do it.

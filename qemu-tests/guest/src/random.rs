@@ -5,6 +5,7 @@
 
 use crate::{
     lab::{batch::Batch, Host, Lab},
+    machine,
     wire::Wire, //
 };
 use anyhow::{bail, ensure, Context, Result};
@@ -30,8 +31,21 @@ const EPISODE: usize = 60;
 /// How long a failing sequence may be tried to be shrunk: less than the runner's patience.
 const SHRINKING: Duration = Duration::from_secs(100);
 
+/// Which settings a new namespace starts with.
+const INHERITANCE: &str = "/proc/sys/net/core/devconf_inherit_init_net";
+/// Those that are compiled in, whatever earlier cases wrote.
+const INHERIT_NOTHING: i32 = 2;
+
 /// Compares as many operations as a seed makes.
 pub(crate) fn compare(lab: &mut Lab, seed: u64) -> Result<()> {
+    let inheritance = fs::read_to_string(INHERITANCE)?;
+    fs::write(INHERITANCE, INHERIT_NOTHING.to_string())?;
+    let result = compare_all(lab, seed);
+    fs::write(INHERITANCE, inheritance)?;
+    result
+}
+
+fn compare_all(lab: &mut Lab, seed: u64) -> Result<()> {
     let _one_processor = OneProcessor::new()?;
     // Room for all neighbours: the kernel is not to forget any in between.
     for (number, threshold) in [1, 2, 3].into_iter().zip([1 << 14, 1 << 15, 1 << 16]) {
@@ -153,7 +167,7 @@ fn replay(lab: &mut Lab, steps: &[Step], tally: &mut Tally) -> Result<Option<(us
             continue;
         }
         // What cannot be understood is a difference too, and to be shrunk.
-        let difference = network.step(step, tally).unwrap_or_else(|error| {
+        let difference = network.step(lab, step, tally).unwrap_or_else(|error| {
             let text = format!("{error:#}");
             Some(Difference { probe: None, text })
         });
@@ -172,12 +186,14 @@ struct Network {
     /// Sends packets from any address.
     raw: Socket,
     model: model::Host,
+    /// The second namespace.
+    annex: Option<Host>,
     asks: u16,
 }
 
 impl Network {
     fn new(lab: &mut Lab) -> Result<Self> {
-        let host = lab.host("host")?;
+        let host = lab.host(model::Host::NAME)?;
         let neighbour = lab.host("neighbour")?;
         let mut wire =
             |device| lab.wire((&host, device), (&neighbour, device), Ipv4Addr::UNSPECIFIED);
@@ -194,22 +210,30 @@ impl Network {
             wires,
             raw,
             model: model::Host::default(),
+            annex: None,
             asks: 0,
         })
     }
 
-    fn step(&mut self, step: &Step, tally: &mut Tally) -> Result<Option<Difference>> {
+    fn step(
+        &mut self,
+        lab: &mut Lab,
+        step: &Step,
+        tally: &mut Tally,
+    ) -> Result<Option<Difference>> {
         tally.operations += 1;
         let command = self.model.command(&step.operation);
         let expected = self.model.apply(&step.operation);
-        let (outcome, complaints) = self.run(&command)?;
+        let (outcome, complaints) = self.run(lab, &command)?;
         if outcome != expected {
             let text =
                 format!("{command:?} must be {expected:?}, but is {outcome:?}: {complaints}");
             return Ok(Some(Difference { probe: None, text }));
         }
-        // A device may have gone down and up again.
         if !matches!(command, Command::Sysctl(..)) {
+            // Until then, a reply for an address that has just come may be withheld.
+            machine::wait_for_grace_period()?;
+            // A device may have gone down and up again.
             for (_, wire) in self.wires_up() {
                 wire.settle()?;
             }
@@ -232,13 +256,28 @@ impl Network {
         Ok(None)
     }
 
-    fn run(&mut self, command: &Command) -> Result<(Outcome, String)> {
+    fn run(&mut self, lab: &mut Lab, command: &Command) -> Result<(Outcome, String)> {
+        let complaint = |result: Result<_, _>| match result {
+            Ok(()) => String::new(),
+            Err(error) => format!("{error:#}"),
+        };
         let complaints = match command {
             Command::Ip(arguments) => self.ip.run(arguments)?,
-            Command::Sysctl(file, value) => match self.host.write(file, &value.to_string()) {
-                Ok(()) => String::new(),
-                Err(error) => error.to_string(),
-            },
+            Command::Sysctl(file, value) => complaint(self.host.set(file, *value)),
+            Command::MakeAnnex(inheritance) => {
+                lab.run(&format!("echo {inheritance} >{INHERITANCE}"))?;
+                self.annex = Some(lab.made_by(&self.host, model::Host::ANNEX)?);
+                lab.run(&format!("echo {INHERIT_NOTHING} >{INHERITANCE}"))?;
+                String::new()
+            }
+            Command::InAnnex(command) => {
+                let annex = self.annex.as_ref().context("no second namespace")?;
+                match &**command {
+                    Command::Ip(arguments) => complaint(annex.ip(arguments).map(drop)),
+                    Command::Sysctl(file, value) => complaint(annex.set(file, *value)),
+                    other => bail!("{other:?} in the second namespace"),
+                }
+            }
         };
         let outcome = if complaints.is_empty() {
             Outcome::Done
@@ -246,6 +285,12 @@ impl Network {
             Outcome::Refused
         };
         Ok((outcome, complaints))
+    }
+
+    /// The second namespace: as it must be, and as it is.
+    fn annex(&self) -> Result<(&model::Host, &Host)> {
+        let both = self.model.annex().zip(self.annex.as_ref());
+        both.context("no second namespace")
     }
 
     fn wires_up(&self) -> impl Iterator<Item = (Slot, &Wire)> {
@@ -270,7 +315,7 @@ impl Network {
                     askers.push(asker);
                 }
                 Probe::Resolve { out, target, from } => self.send(out, target, from)?,
-                Probe::Connect { .. } | Probe::Read(..) => {}
+                Probe::Connect { .. } | Probe::Read(..) | Probe::ReadInAnnex(..) => {}
             }
         }
         let mut heard = Vec::new();
@@ -297,9 +342,12 @@ impl Network {
                     Ok(Seen::Source(self.host.enter(|| source(to, out))?))
                 }
                 Probe::Read(directory, knob) => {
-                    let directory = self.model.directory(directory);
-                    let file = format!("net/ipv4/conf/{directory}/{}", knob.name());
+                    let file = self.model.file(directory, knob);
                     Ok(Seen::Value(self.host.get(&file).ok()))
+                }
+                Probe::ReadInAnnex(directory, knob) => {
+                    let (model, annex) = self.annex()?;
+                    Ok(Seen::Value(annex.get(&model.file(directory, knob)).ok()))
                 }
             })
             .collect()
@@ -368,8 +416,10 @@ impl Network {
                 Some(out) => format!("a socket bound to {}, connected to {to}", dev(out)),
                 None => format!("a socket connected to {to}"),
             },
-            Probe::Read(directory, knob) => {
-                format!("{} of {}", knob.name(), self.model.directory(*directory))
+            Probe::Read(directory, knob) => self.model.file(*directory, *knob),
+            Probe::ReadInAnnex(directory, knob) => {
+                let model = self.model.annex().unwrap_or(&self.model);
+                format!("{} of the second namespace", model.file(*directory, *knob))
             }
         }
     }

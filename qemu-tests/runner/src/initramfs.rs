@@ -3,7 +3,8 @@
 //! The root of the virtual machines: the guest as PID 1, the module under test and what goes with it, the tools that a network
 //! administrator types, and the modules of the stock kernel that a case may want.
 
-use anyhow::{bail, Context, Result};
+use crate::arch::Arch;
+use anyhow::{bail, ensure, Context, Result};
 use std::{
     collections::HashSet,
     fs,
@@ -27,11 +28,18 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/keepalived",
     "/usr/bin/kmod",
     "/usr/bin/dash",
+    "/usr/bin/bash",
+    "/usr/bin/crun",
+    "/usr/sbin/bird",
+    "/usr/sbin/birdcl",
 ];
 
-/// Files that those do not run without.
+/// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
 const FILES: &[&str] = &[
     "/etc/keepalived/keepalived.config-opts",
+    "/usr/lib/sysctl.d/50-default.conf",
+    "/usr/lib/systemd/network/99-default.link",
+    "/usr/lib/udev/rules.d/80-net-setup-link.rules",
     "/usr/lib/udev/rules.d/99-systemd.rules",
 ];
 
@@ -56,6 +64,7 @@ const MODULES: &[&str] = &[
     "nf_tables",
     "nfnetlink_hook",
     "nft_chain_nat",
+    "nft_ct",
     "nft_masq",
     "nft_redir",
     "overlay",
@@ -74,6 +83,8 @@ pub(crate) struct Kernel {
     pub(crate) binary: PathBuf,
     /// As `uname -r` prints it.
     pub(crate) release: String,
+    /// Its configuration.
+    config: String,
 }
 
 impl Kernel {
@@ -88,12 +99,48 @@ impl Kernel {
             dir: dir.to_owned(),
             binary: dir.join("vmlinuz"),
             release: entry.file_name().to_string_lossy().into_owned(),
+            config: fs::read_to_string(dir.join("kdir/.config")).context("no configuration")?,
+        })
+    }
+
+    /// The processor that it is for.
+    pub(crate) fn arch(&self) -> Arch {
+        Arch::of(&self.release)
+    }
+
+    /// The root below which the programs lie that its machines run. Those for this processor come from the build
+    /// environment.
+    fn userland(&self) -> PathBuf {
+        if self.arch().is_own() {
+            PathBuf::from("/")
+        } else {
+            self.dir.join("userland")
+        }
+    }
+
+    /// Whether it is built with an option, or has it as a module.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.config.lines().any(|line| {
+            let value = line.strip_prefix(option);
+            value.is_some_and(|value| value == "=y" || value == "=m")
         })
     }
 
     /// Whether it is the kernel of scripts/debug-kernel.
     pub(crate) fn is_debug(&self) -> bool {
         self.release.ends_with("-debug")
+    }
+
+    /// What KERNEL is to be set to for it.
+    pub(crate) fn asked_for(&self) -> String {
+        if !self.is_debug() {
+            return self.release.clone();
+        }
+        if self.has("CONFIG_RUST") {
+            return "debug".to_owned();
+        }
+        let series: Vec<&str> = self.release.split('.').take(2).collect();
+        format!("debug-{}", series.join("."))
     }
 
     /// Whether it is built with PREEMPT_RT.
@@ -154,24 +201,24 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
     for file in files {
         copy(file, &root.join(file.file_name().context("no file")?))?;
     }
+    let userland = Userland {
+        root: kernel.userland(),
+        arch: kernel.arch(),
+    };
     let mut libraries = HashSet::new();
-    libraries_of(guest, &mut libraries)?;
-    for tool in TOOLS {
-        let tool = Path::new(tool);
-        copy(tool, &root.join(tool.strip_prefix("/")?))?;
-        libraries_of(tool, &mut libraries)?;
+    userland.libraries_of(guest, &mut libraries)?;
+    for file in TOOLS.iter().chain(&["/usr/bin/busybox"]).map(Path::new) {
+        userland.libraries_of(&userland.file(file)?, &mut libraries)?;
+        userland.copy(file, &root)?;
     }
     for file in FILES.iter().map(Path::new) {
-        copy(file, &root.join(file.strip_prefix("/")?))?;
+        userland.copy(file, &root)?;
     }
-    let libc = libraries.iter().find(|path| path.ends_with("libc.so.6"));
-    let beside = libc.context("no libc")?.with_file_name("");
-    for library in LOADED_BY_NAME.iter().map(|name| beside.join(name)) {
-        libraries_of(&library, &mut libraries)?;
-        libraries.insert(library);
+    for name in LOADED_BY_NAME {
+        userland.library(name, &[], &mut libraries)?;
     }
     for library in &libraries {
-        copy(library, &root.join(library.strip_prefix("/")?))?;
+        userland.copy(library, &root)?;
     }
     for name in ["modprobe", "insmod", "rmmod", "lsmod", "modinfo"] {
         symlink("/usr/bin/kmod", root.join("sbin").join(name))?;
@@ -181,7 +228,7 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
         "/usr/bin/udevadm",
         root.join("usr/lib/systemd/systemd-udevd"),
     )?;
-    copy(Path::new("/usr/bin/busybox"), &root.join("bin/busybox"))?;
+    symlink("/usr/bin/busybox", root.join("bin/busybox"))?;
     // Not busybox's shell: that prefers its own `ip` and `arping` to the real ones.
     symlink("/usr/bin/dash", root.join("bin/sh"))?;
 
@@ -226,19 +273,64 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The shared libraries that a program needs, by their paths, and its loader.
-fn libraries_of(program: &Path, into: &mut HashSet<PathBuf>) -> Result<()> {
-    let output = Command::new("ldd").arg(program).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if text.contains("not found") {
-        bail!("{} lacks libraries:\n{text}", program.display());
+/// Where the programs for a kernel's machines come from.
+struct Userland {
+    root: PathBuf,
+    arch: Arch,
+}
+
+impl Userland {
+    /// Where a file of it lies.
+    fn file(&self, path: &Path) -> Result<PathBuf> {
+        Ok(self.root.join(path.strip_prefix("/")?))
     }
-    into.extend(
-        text.split_whitespace()
-            .filter(|word| word.starts_with('/'))
-            .map(PathBuf::from),
-    );
-    Ok(())
+
+    /// Copies a file of it to the same place below another root.
+    fn copy(&self, path: &Path, root: &Path) -> Result<()> {
+        copy(&self.file(path)?, &root.join(path.strip_prefix("/")?))
+    }
+
+    /// Adds the shared libraries that a program or a library needs, by their paths, and its loader. `ldd` runs the
+    /// loader for that, which may be one for another processor.
+    fn libraries_of(&self, program: &Path, into: &mut HashSet<PathBuf>) -> Result<()> {
+        let output = Command::new("readelf")
+            .args(["--wide", "--dynamic", "--program-headers"])
+            .arg(program)
+            .output()?;
+        ensure!(output.status.success(), "cannot read {}", program.display());
+        let text = String::from_utf8_lossy(&output.stdout);
+        let values = |begin: &str| -> Vec<&str> {
+            let after = text.lines().filter_map(|line| line.split_once(begin));
+            after
+                .filter_map(|(_, value)| value.strip_suffix(']'))
+                .collect()
+        };
+        for loader in values("[Requesting program interpreter: ") {
+            into.insert(PathBuf::from(loader));
+        }
+        let own = values("Library runpath: [");
+        for name in values("Shared library: [") {
+            self.library(name, &own, into)
+                .with_context(|| format!("{} needs it", program.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a library by its name, and what it needs. It is looked for in `own` folders first.
+    fn library(&self, name: &str, own: &[&str], into: &mut HashSet<PathBuf>) -> Result<()> {
+        let usual = format!("/usr/lib/{}", self.arch.multiarch());
+        for folder in own.iter().chain(&[&*usual, "/usr/lib"]) {
+            let path = Path::new(folder).join(name);
+            let file = self.file(&path)?;
+            if file.exists() {
+                if into.insert(path) {
+                    self.libraries_of(&file, into)?;
+                }
+                return Ok(());
+            }
+        }
+        bail!("no library {name} below {}", self.root.display())
+    }
 }
 
 /// Runs a command that must succeed.

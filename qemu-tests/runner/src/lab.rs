@@ -60,7 +60,12 @@ impl Lab {
             .context("the module is in no folder")?
             .join("lab");
         fs::create_dir_all(&logs)?;
-        let guest = std::env::current_exe()?.with_file_name("guest");
+        let mut guest = std::env::current_exe()?.with_file_name("guest");
+        if !kernel.arch().is_own() {
+            // Cargo's folder for another target.
+            let target = guest.ancestors().nth(2).context("no target folder")?;
+            guest = target.join(kernel.arch().target()).join("release/guest");
+        }
         let beside = ["holder.ko", "fentry.o"].map(|name| given.module.with_file_name(name));
         let files = [&*given.module, &beside[0], &beside[1]];
         let initramfs = initramfs::make(&kernel, &files, &guest, &logs)?;
@@ -74,10 +79,16 @@ impl Lab {
 
     /// How a machine boots the kernel, with the guest as PID 1.
     pub(crate) fn boot(&self) -> Boot<'_> {
+        self.boot_with(OUR_INIT)
+    }
+
+    /// As [`Self::boot`], with other options on the kernel's command line.
+    pub(crate) fn boot_with<'a>(&'a self, options: &'a str) -> Boot<'a> {
         Boot::Kernel {
+            arch: self.kernel.arch(),
             binary: &self.kernel.binary,
             initramfs: &self.initramfs,
-            options: OUR_INIT,
+            options,
         }
     }
 }

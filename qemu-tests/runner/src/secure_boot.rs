@@ -8,9 +8,10 @@
 //! key is put where they would leave it, into the firmware's variable MokList.
 
 use crate::{
+    arch::Arch,
     initramfs::{pack, run},
     lab::Lab, //
-    vm::{Boot, Config, Vm, COMMAND_LINE, OUR_INIT},
+    vm::{command_line, Boot, Config, Vm, OUR_INIT},
 };
 use anyhow::{bail, ensure, Context, Result};
 use protocol::{Ended, Outcome};
@@ -42,14 +43,17 @@ const NETWORK: &str = "
 /// Runs the case.
 pub(crate) fn case(lab: &Lab) -> Ended {
     let start = Instant::now();
-    let (outcome, note) = match story(lab) {
-        Ok(Some(note)) => (Outcome::Passed, Some(note)),
-        Ok(None) => {
-            let why =
-                "the kernel is not signed by Debian, so Debian's boot loader does not start it"
-                    .to_owned();
-            (Outcome::Skipped { why }, None)
-        }
+    let ended = lacking(lab).and_then(|lack| match lack {
+        Some(why) => Ok((
+            Outcome::Skipped {
+                why: why.to_owned(),
+            },
+            None,
+        )),
+        None => Ok((Outcome::Passed, Some(story(lab)?))),
+    });
+    let (outcome, note) = match ended {
+        Ok(ended) => ended,
         Err(error) => {
             let why = format!("{error:#}");
             (Outcome::Failed { why }, None)
@@ -63,17 +67,26 @@ pub(crate) fn case(lab: &Lab) -> Ended {
     }
 }
 
-/// The unsigned module is refused, and so is one that a stranger signed. The one that the machine's owner signed is
-/// taken, and conceals. What is worth telling, or nothing if the kernel cannot be started this way.
-fn story(lab: &Lab) -> Result<Option<String>> {
+/// Why the kernel cannot be started this way.
+fn lacking(lab: &Lab) -> Result<Option<&'static str>> {
+    if lab.kernel.arch() != Arch::Amd64 {
+        return Ok(Some(
+            "the laboratory has firmware with Secure Boot for amd64 only",
+        ));
+    }
     let signatures = Command::new("sbverify")
         .arg("--list")
         .arg(&lab.kernel.binary)
         .output()
         .context("cannot run sbverify")?;
-    if !String::from_utf8_lossy(&signatures.stdout).contains("Debian Secure Boot") {
-        return Ok(None);
-    }
+    let signed = String::from_utf8_lossy(&signatures.stdout).contains("Debian Secure Boot");
+    Ok((!signed)
+        .then_some("the kernel is not signed by Debian, so Debian's boot loader does not start it"))
+}
+
+/// The unsigned module is refused, and so is one that a stranger signed. The one that the machine's owner signed is
+/// taken, and conceals. What is worth telling.
+fn story(lab: &Lab) -> Result<String> {
     let dir = lab.logs.join(NAME);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -160,10 +173,10 @@ fn story(lab: &Lab) -> Result<Option<String>> {
         "the kernel complained:\n{}",
         complaints.join("\n")
     );
-    Ok(Some(
+    Ok(
         "Debian's shim, GRUB and kernel, locked down: refuses the unsigned module and a stranger's, takes the owner's"
             .to_owned(),
-    ))
+    )
 }
 
 /// Makes a key and signs a copy of the module with it, both as Documentation/install.md says. Returns the key's
@@ -224,7 +237,10 @@ fn partition(lab: &Lab, dir: &Path) -> Result<PathBuf> {
     };
     fs::write(
         debian.join("grub.cfg"),
-        format!("linux /vmlinuz {COMMAND_LINE} {OUR_INIT} {efi}\ninitrd /initrd /modules\nboot\n"),
+        format!(
+            "linux /vmlinuz {} {OUR_INIT} {efi}\ninitrd /initrd /modules\nboot\n",
+            command_line(Arch::Amd64)
+        ),
     )?;
     Ok(partition)
 }

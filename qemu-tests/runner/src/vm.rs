@@ -2,6 +2,7 @@
 
 //! A virtual machine: one QEMU, its console in a log, and the line by which its PID 1 takes orders.
 
+use crate::arch::Arch;
 use anyhow::{bail, ensure, Context, Result};
 use nix::fcntl::{fcntl, FcntlArg, FdFlag};
 use protocol::{Order, Report};
@@ -12,10 +13,7 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        mpsc::{channel, Receiver, RecvTimeoutError},
-        LazyLock,
-    },
+    sync::mpsc::{channel, Receiver, RecvTimeoutError},
     thread,
     time::Duration,
 };
@@ -54,37 +52,12 @@ const SPLATS: &[&str] = &[
     "Unable to handle",
 ];
 
-/// How virtual machines run: on the processor itself where that works. That /dev/kvm is there says little in a
-/// machine that is virtual itself, so one is started, but not let run.
-pub(crate) fn accelerator() -> &'static str {
-    static CHOICE: LazyLock<&'static str> = LazyLock::new(|| {
-        let works = Command::new("qemu-system-x86_64")
-            .args(["-machine", "q35,accel=kvm", "-cpu", "host", "-S"])
-            .args(["-nodefaults", "-display", "none", "-monitor", "stdio"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .and_then(|mut qemu| {
-                if let Some(mut monitor) = qemu.stdin.take() {
-                    drop(monitor.write_all(b"quit\n"));
-                }
-                qemu.wait()
-            })
-            .is_ok_and(|status| status.success());
-        if works {
-            "kvm"
-        } else {
-            "tcg"
-        }
-    });
-    *CHOICE
-}
-
 /// How a machine comes to its kernel.
 pub(crate) enum Boot<'a> {
     /// QEMU loads it.
     Kernel {
+        /// The processor that it is for.
+        arch: Arch,
         /// The kernel's binary.
         binary: &'a Path,
         /// Its root, or what finds that.
@@ -102,9 +75,17 @@ pub(crate) enum Boot<'a> {
 }
 
 impl Boot<'_> {
+    fn arch(&self) -> Arch {
+        match self {
+            Boot::Kernel { arch, .. } => *arch,
+            Boot::SecureBoot { .. } => Arch::Amd64,
+        }
+    }
+
     fn arguments(&self) -> Vec<String> {
         match self {
             Boot::Kernel {
+                arch,
                 binary,
                 initramfs,
                 options,
@@ -114,7 +95,7 @@ impl Boot<'_> {
                 "-initrd".to_owned(),
                 initramfs.display().to_string(),
                 "-append".to_owned(),
-                format!("{COMMAND_LINE} {options}"),
+                format!("{} {options}", command_line(*arch)),
             ],
             // The variables can be written in system management mode only: that is what makes it secure.
             Boot::SecureBoot {
@@ -146,7 +127,9 @@ impl Boot<'_> {
 }
 
 /// What every kernel's command line begins with.
-pub(crate) const COMMAND_LINE: &str = "console=ttyS0 oops=panic panic=-1";
+pub(crate) fn command_line(arch: Arch) -> String {
+    format!("console={} oops=panic panic=-1", arch.console())
+}
 
 /// PID 1 of a machine whose root is the laboratory's own ([`crate::initramfs`]).
 pub(crate) const OUR_INIT: &str = "rdinit=/init";
@@ -198,16 +181,16 @@ const KEPT: &str = "kept";
 impl Vm {
     /// Starts a machine; it boots while the caller goes on. [`Self::ready`] waits for it.
     pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
+        let arch = config.boot.arch();
         let accel = if config.count_instructions {
             "tcg"
         } else {
-            accelerator()
+            arch.accelerator()
         };
-        // Four levels of page tables: with five, KASAN finds fault with the emulated machine's first interrupts.
         let cpu = if accel == "kvm" {
             "host"
         } else {
-            "max,la57=off"
+            arch.emulated()
         };
         let (line, far) = UnixStream::pair()?;
         line.set_read_timeout(Some(PATIENCE))?;
@@ -236,8 +219,9 @@ impl Vm {
             ];
         }
         let console = config.logs.join(format!("{}.console", config.name));
-        let mut qemu = Command::new("qemu-system-x86_64")
-            .args(["-machine", &format!("q35,accel={accel}"), "-cpu", cpu])
+        let mut qemu = Command::new(arch.qemu())
+            .args(["-machine", &format!("{},accel={accel}", arch.machine())])
+            .args(["-cpu", cpu])
             .args(["-smp", &config.cpus.to_string()])
             .args(["-m", &config.memory.to_string()])
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
@@ -263,7 +247,7 @@ impl Vm {
                 config.logs.join(format!("{}.qemu", config.name)),
             )?)
             .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+            .with_context(|| format!("cannot start {}", arch.qemu()))?;
         let orders = qemu.stdin.take().context("no input")?;
         let lines = BufReader::new(qemu.stdout.take().context("no output")?).split(b'\n');
         let (sender, reports) = channel();

@@ -6,7 +6,7 @@ use crate::{
     lab::{
         announce::announces,
         case::cases,
-        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        real_server::{real_server, unnumbered, ELSEWHERE, HOST, NEIGHBOUR, VIP},
         Lab, Way,
     },
     wire::PATIENCE,
@@ -75,10 +75,8 @@ fn row11_arp_announce(lab: &mut Lab) -> Result<()> {
 /// What is selected instead must not be concealed by `arp_invisible` either.
 fn row11_invisible_skips_invisible(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.9.9.9/24 dev dummy0")?;
-    host.ip("link add dummy1 up type dummy")?;
-    host.ip("addr add 10.8.8.8/24 dev dummy1")?;
+    host.dummy("dummy0", "10.9.9.9/24")?;
+    host.dummy("dummy1", "10.8.8.8/24")?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
         ensure!(
@@ -130,12 +128,10 @@ fn row13_nothing_else(lab: &mut Lab) -> Result<()> {
 
 fn row14_visible(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
-    let other = Ipv4Addr::new(10, 5, 5, 5);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
-        ensure!(announces(&host, &wire, other)? == other, "{way:?}");
+        ensure!(announces(&host, &wire, ELSEWHERE)? == ELSEWHERE, "{way:?}");
         // Of two owners the visible one decides.
         host.ip("addr add 10.0.0.100/32 dev dummy0")?;
         ensure!(

@@ -1,38 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! All at once, and much of it: the module, its flags, devices, addresses and namespaces come and go on several
-//! processors under a flood; and hosts of a size that nobody has.
+//! processors under a flood.
 
 use crate::{
     lab::{
-        batch::Batch,
         case::cases,
+        chance::pick,
         flood::Flood,
-        module::load,
+        module::{self, load, unload, Module},
         real_server::{real_server, HOST, VIP},
-        Host, Lab, Way,
+        workers::Workers,
+        Lab, Way,
     },
-    machine,
     netlink::{Netlink, Request},
     wire::who_has,
 };
-use anyhow::{anyhow, bail, ensure, Context, Result};
-use fastrand::Rng;
+use anyhow::{bail, ensure, Result};
 use nix::{
     errno::Errno,
-    kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags},
     net::if_::if_nametoindex,
     sched::{unshare, CloneFlags},
 };
 use std::{
-    fs::{self, File},
+    fs,
     io,
     net::Ipv4Addr,
-    sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        Arc,
-    },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,78 +34,7 @@ cases![
     churn_of_everything,
     long_churn_of_everything,
     long_load_and_unload_1000_times_under_flood,
-    long_scale,
 ];
-
-/// Who does something again and again, in a thread of its own, until told to stop.
-struct Workers {
-    stop: Arc<AtomicBool>,
-    threads: Vec<Worker>,
-}
-
-struct Worker {
-    name: &'static str,
-    count: Arc<AtomicU64>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Workers {
-    fn new() -> Self {
-        Self {
-            stop: Arc::new(AtomicBool::new(false)),
-            threads: Vec::new(),
-        }
-    }
-
-    /// Starts one, in the namespace of a host.
-    fn start(
-        &mut self,
-        name: &'static str,
-        host: &Host,
-        mut work: impl FnMut(&mut Rng) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
-        let (stop, count) = (self.stop.clone(), Arc::new(AtomicU64::new(0)));
-        let mut rng = Rng::with_seed(self.threads.len() as u64);
-        let thread = host.enter(|| {
-            thread::spawn({
-                let count = count.clone();
-                move || {
-                    while !stop.load(Relaxed) {
-                        work(&mut rng)?;
-                        count.fetch_add(1, Relaxed);
-                    }
-                    Ok(())
-                }
-            })
-        })?;
-        self.threads.push(Worker {
-            name,
-            count,
-            thread,
-        });
-        Ok(())
-    }
-
-    /// Stops all: how often each did its work.
-    fn end(self) -> Result<Vec<(&'static str, u64)>> {
-        self.stop.store(true, Relaxed);
-        let mut counts = Vec::new();
-        for Worker {
-            name,
-            count,
-            thread,
-        } in self.threads
-        {
-            thread
-                .join()
-                .map_err(|_| anyhow!("panicked"))
-                .and_then(|result| result)
-                .with_context(|| format!("{name}, after {} times", count.load(Relaxed)))?;
-            counts.push((name, count.load(Relaxed)));
-        }
-        Ok(counts)
-    }
-}
 
 /// The module is about to go, or has gone: its knobs are not there.
 fn gone_is_fine(result: io::Result<()>) -> Result<()> {
@@ -135,14 +58,14 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
         Flood::start(&other, "eth0", &second)?,
     ];
     let mut workers = Workers::new();
-    let module = File::open("/arp_hidden.ko")?;
+    let module = Module::open()?;
     workers.start("loads", &host, move |_| {
-        match delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK) {
+        match module::remove() {
             // Somebody is in one of its functions.
             Ok(()) | Err(Errno::EAGAIN) => {}
             Err(error) => bail!("rmmod: {error}"),
         }
-        match finit_module(&module, c"", ModuleInitFlags::empty()) {
+        match module.insert() {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(error) => bail!("insmod: {error}"),
         }
@@ -150,9 +73,9 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
     for name in ["writes", "more writes"] {
         workers.start(name, &host, |rng| {
             const DIRECTORIES: [&str; 6] = ["all", "default", "lo", "eth0", "eth1", "dummy0"];
-            let directory = DIRECTORIES[rng.usize(..DIRECTORIES.len())];
-            let (knob, value) =
-                [("hidden", rng.u8(..3)), ("arp_invisible", rng.u8(..2))][rng.usize(..2)];
+            let directory = pick(rng, &DIRECTORIES);
+            let knobs = [("hidden", rng.u8(..3)), ("arp_invisible", rng.u8(..2))];
+            let (knob, value) = pick(rng, &knobs);
             gone_is_fine(fs::write(
                 format!("/proc/sys/net/ipv4/conf/{directory}/{knob}"),
                 value.to_string(),
@@ -233,7 +156,7 @@ fn long_load_and_unload_1000_times_under_flood(lab: &mut Lab) -> Result<()> {
     for round in 0..1000 {
         load()?;
         host.conceal("lo", Way::ALL[round % 3])?;
-        delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)?;
+        unload()?;
     }
     let seconds = start.elapsed().as_secs();
     let requests = flood.sent();
@@ -243,133 +166,5 @@ fn long_load_and_unload_1000_times_under_flood(lab: &mut Lab) -> Result<()> {
     host.conceal("lo", Way::Hidden)?;
     wire.silent(who_has(VIP))?;
     lab.note = Some(format!("{seconds} s, {requests} requests"));
-    Ok(())
-}
-
-/// How long something takes.
-fn timed(f: impl FnOnce() -> Result<()>) -> Result<Duration> {
-    let start = Instant::now();
-    f()?;
-    Ok(start.elapsed())
-}
-
-fn insmod() -> Result<()> {
-    let module = File::open("/arp_hidden.ko")?;
-    Ok(finit_module(&module, c"", ModuleInitFlags::empty())?)
-}
-
-fn rmmod() -> Result<()> {
-    Ok(delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)?)
-}
-
-/// Loads the module beside what is there, hides and reveals what there is, unloads: how long each takes.
-fn load_write_unload(host: &Host, directory: &str) -> Result<[Duration; 4]> {
-    let times = [
-        timed(insmod)?,
-        timed(|| {
-            host.conf("all", "hidden", 1)?;
-            host.conf(directory, "hidden", 1)
-        })?,
-        timed(|| host.conf(directory, "hidden", 0))?,
-        // With the flags in force, so that there is most to be undone.
-        {
-            host.conf(directory, "hidden", 1)?;
-            timed(rmmod)?
-        },
-    ];
-    Ok(times)
-}
-
-/// A tenth of what there is to be, and all of it: ten times as much may take thirty times as long, not a hundred.
-fn not_quadratic(what: &str, tenth: [Duration; 4], whole: [Duration; 4]) -> Result<String> {
-    let mut told = what.to_owned();
-    for ((name, tenth), whole) in ["load", "hide", "reveal", "unload"]
-        .iter()
-        .zip(tenth)
-        .zip(whole)
-    {
-        told += &format!(" {name} {} ms", whole.as_millis());
-        // A tenth of a second is what grace periods take on a machine that is busy.
-        let most = tenth * 30 + Duration::from_millis(100);
-        ensure!(
-            whole <= most,
-            "{what}: {name} takes {whole:?}, of a tenth {tenth:?}"
-        );
-    }
-    Ok(told)
-}
-
-/// Ten thousand VIPs, a thousand devices, a thousand namespaces.
-fn long_scale(lab: &mut Lab) -> Result<()> {
-    let mut told = Vec::new();
-    {
-        let (host, _, wire) = real_server(lab)?;
-        rmmod()?;
-        let vip = |number: u32| Ipv4Addr::from_bits(0x0a64_0000 + number);
-        let mut ip = Batch::new(&host)?;
-        let mut fill = |from: u32, to: u32| -> Result<()> {
-            for number in from..to {
-                let complaint = ip.run(&format!("addr add {}/32 dev lo", vip(number)))?;
-                ensure!(complaint.is_empty(), "{complaint}");
-            }
-            Ok(())
-        };
-        fill(0, 1000)?;
-        let tenth = load_write_unload(&host, "lo")?;
-        fill(1000, 10_000)?;
-        let whole = load_write_unload(&host, "lo")?;
-        told.push(not_quadratic("10000 VIPs:", tenth, whole)?);
-        load()?;
-        host.conceal("lo", Way::Hidden)?;
-        wire.silent(who_has(vip(9_999)))?;
-        // One more, while all are concealed.
-        let more = timed(|| host.ip("addr add 10.99.0.1/32 dev lo").map(drop))?;
-        told.push(format!("one more {} ms", more.as_millis()));
-        rmmod()?;
-        wire.answered(who_has(vip(9_999)))?;
-    }
-    {
-        let host = lab.host("devices")?;
-        let netlink = host.enter(Netlink::open)??;
-        let fill = |from: u32, to: u32| -> Result<()> {
-            for number in from..to {
-                netlink.send(&Request::add_dummy(&format!("d{number}")))?;
-                netlink.outcome()?;
-            }
-            Ok(())
-        };
-        fill(0, 100)?;
-        let tenth = load_write_unload(&host, "default")?;
-        fill(100, 1000)?;
-        let whole = load_write_unload(&host, "default")?;
-        told.push(not_quadratic("1000 devices:", tenth, whole)?);
-    }
-    {
-        let host = lab.host("first")?;
-        // A thousand processes are a thousand stacks; a thousand descriptors are less.
-        let mut kept = Vec::new();
-        let mut fill = |count: usize| -> Result<()> {
-            for _ in 0..count {
-                kept.push(
-                    thread::spawn(|| -> Result<File> {
-                        unshare(CloneFlags::CLONE_NEWNET)?;
-                        Ok(File::open("/proc/thread-self/ns/net")?)
-                    })
-                    .join()
-                    .map_err(|_| anyhow!("panicked"))??,
-                );
-            }
-            Ok(())
-        };
-        fill(100)?;
-        let tenth = load_write_unload(&host, "lo")?;
-        fill(900)?;
-        let whole = load_write_unload(&host, "lo")?;
-        told.push(not_quadratic("1000 namespaces:", tenth, whole)?);
-    }
-    load()?;
-    // The namespaces go in their own time; the next case is not to wait for it.
-    machine::shell("sleep 1")?;
-    lab.note = Some(told.join("; "));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     lab::{
         case::cases,
         faults::{Faults, Walked},
-        module::load,
+        module::{self, load, Module},
         real_server::{real_server, VIP},
         Lab, Way,
     },
@@ -17,7 +17,6 @@ use crate::{
 use anyhow::{anyhow, bail, ensure, Result};
 use nix::{
     errno::Errno,
-    kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags},
     net::if_::if_nametoindex,
     sched::{unshare, CloneFlags},
 };
@@ -61,19 +60,19 @@ fn fault_in_load(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
     let (host, _, wire) = real_server(lab)?;
     lab.run("rmmod arp_hidden")?;
-    let module = File::open("/arp_hidden.ko")?;
+    let module = Module::open()?;
     let directories = ["all", "default", "lo", "eth0"];
     // The kernel warns when memory is lacking for a module's tracepoints. The runner knows this warning.
     const WARNED: u64 = 1 << 9;
     lab.taints = WARNED;
     let walked = faults.walk(
-        || finit_module(&module, c"", ModuleInitFlags::empty()),
+        || module.insert(),
         |_, result, _| {
             let files = host.enter(|| files(&directories))?;
             match result {
                 Ok(()) => {
                     ensure!(files == 2 * directories.len(), "{files} files");
-                    delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)?;
+                    module::remove()?;
                     Ok(false)
                 }
                 // EINVAL is what the kernel makes of memory that is lacking for a module's BTF, before it runs.
@@ -179,8 +178,7 @@ fn fault_in_first_write(lab: &mut Lab) -> Result<()> {
     host.ip("addr del 10.0.0.100/32 dev lo")?;
     host.conf("all", "hidden", 1)?;
     let new_device = || -> Result<File> {
-        host.ip("link add dummy0 up type dummy")?;
-        host.ip("addr add 10.0.0.100/32 dev dummy0")?;
+        host.dummy("dummy0", "10.0.0.100/32")?;
         let knob = host.enter(|| {
             OpenOptions::new()
                 .read(true)

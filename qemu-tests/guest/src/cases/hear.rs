@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that a host hears: rows 1 to 10.
+//! Requests that a host hears: rows 1 to 7.
 
 use crate::{
     lab::{
         announce::announces,
-        case::{cases, Skip},
-        real_server::{bare, real_server, HOST, NEIGHBOUR, VIP},
+        case::cases,
+        real_server::{bare, real_server, ELSEWHERE, HOST, NEIGHBOUR, VIP},
         Lab, Way,
     },
     wire::who_has,
 };
 use anyhow::{ensure, Result};
-use protocol::frame::{Arp, BROADCAST};
-use std::{fs, iter, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 cases![
     row01_broadcast,
@@ -36,13 +35,6 @@ cases![
     row06_keepalived,
     row06_vrf,
     row07_requester_not_learnt,
-    row08_proxy_arp,
-    row08_neigh_proxy,
-    row09_replies_and_gratuitous,
-    row10_arp_ignore,
-    row10_arp_filter,
-    row10_arptables,
-    row10_nft,
 ];
 
 fn row01_broadcast(lab: &mut Lab) -> Result<()> {
@@ -238,8 +230,7 @@ fn row02_unicast(lab: &mut Lab) -> Result<()> {
 /// Silence to unicast takes every owner's wish.
 fn row02_two_owners(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.0.0.100/32 dev dummy0")?;
+    host.dummy("dummy0", "10.0.0.100/32")?;
     host.conceal("lo", Way::Strict)?;
     host.conceal("dummy0", Way::Hidden)?;
     wire.silent(who_has(VIP))?;
@@ -300,14 +291,12 @@ fn row05_duplicate_address_detection_own(lab: &mut Lab) -> Result<()> {
 
 fn row06_weak_host(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
-    let other = Ipv4Addr::new(10, 5, 5, 5);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
         // The device that hears may be concealed itself: the flag is the owner's.
         host.conceal("eth0", way)?;
-        wire.answered(who_has(other))?;
+        wire.answered(who_has(ELSEWHERE))?;
         wire.silent(who_has(VIP))?;
         host.reveal("lo", way)?;
         host.reveal("eth0", way)?;
@@ -391,203 +380,6 @@ fn row07_requester_not_learnt(lab: &mut Lab) -> Result<()> {
         wire.silent(who_has(VIP))?;
         ensure!(!learnt()?, "{way:?}: the requester is learnt");
         host.reveal("lo", way)?;
-    }
-    Ok(())
-}
-
-fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
-    for pvlan in [false, true] {
-        let (knob, tip) = if pvlan {
-            ("proxy_arp_pvlan", Ipv4Addr::new(10, 0, 0, 77))
-        } else {
-            ("proxy_arp", behind)
-        };
-        wire.silent(who_has(tip))?;
-        host.conf("eth0", knob, 1)?;
-        for way in Way::ALL {
-            host.conceal("lo", way)?;
-            wire.answered(who_has(tip))?;
-            wire.silent(who_has(VIP))?;
-            host.conceal("dummy0", way)?;
-            wire.answered(who_has(tip))?;
-            host.reveal("dummy0", way)?;
-            host.reveal("lo", way)?;
-        }
-        host.conf("eth0", knob, 0)?;
-    }
-    Ok(())
-}
-
-fn row08_neigh_proxy(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
-    host.ip("neigh add proxy 10.6.6.6 dev eth0")?;
-    host.ip("neigh add proxy 10.0.0.100 dev eth0")?;
-    for way in Way::ALL {
-        wire.answered(who_has(VIP))?;
-        host.conceal("lo", way)?;
-        wire.answered(who_has(behind))?;
-        wire.silent(who_has(VIP))?;
-        host.reveal("lo", way)?;
-    }
-    Ok(())
-}
-
-/// A neighbour's entry is updated by its gratuitous ARP and by its replies, whatever the flags.
-fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let other = Ipv4Addr::new(10, 0, 0, 9);
-    host.conf("eth0", "arp_accept", 1)?;
-    for way in iter::once(None).chain(Way::ALL.map(Some)) {
-        if let Some(way) = way {
-            host.conceal("lo", way)?;
-            host.conceal("eth0", way)?;
-        }
-        for (op, sip, tip, last) in [
-            (1, other, other, 0xa),
-            (2, other, other, 0xb),
-            (2, other, HOST, 0xc),
-            (2, other, VIP, 0xd),
-        ] {
-            host.ip("neigh flush dev eth0")?;
-            let sha = [2, 0, 0, 0, 9, last];
-            let to = if op == 1 { BROADCAST } else { wire.far_mac };
-            let tha = if sip == tip { sha } else { wire.far_mac };
-            let arp = Arp {
-                from: wire.near_mac,
-                to,
-                op,
-                sha,
-                sip,
-                tha,
-                tip,
-            };
-            wire.send(&arp.bytes())?;
-            wire.heard()?;
-            let entry = host.ip("neigh show 10.0.0.9 dev eth0")?;
-            ensure!(
-                entry.contains(&format!("02:00:00:00:09:{last:02x}")),
-                "{way:?}: {arp} has no effect: {entry}"
-            );
-        }
-        if let Some(way) = way {
-            host.reveal("lo", way)?;
-            host.reveal("eth0", way)?;
-        }
-    }
-    Ok(())
-}
-
-/// arp_ignore 0 to 3 beside the flags: any one that says no is enough.
-fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let other = Ipv4Addr::new(10, 5, 5, 5);
-    let local = Ipv4Addr::new(10, 5, 5, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
-    host.ip("addr add 10.5.5.6/32 dev dummy0 scope host")?;
-    for way in Way::ALL {
-        host.conceal("lo", way)?;
-        for (ignore, answers_other, answers_local) in [
-            (0, true, true),
-            (1, false, false),
-            (2, false, false),
-            (3, true, false),
-        ] {
-            host.conf("eth0", "arp_ignore", ignore)?;
-            wire.silent(who_has(VIP))?;
-            wire.answered(who_has(HOST))?;
-            ensure!(
-                wire.ask(&who_has(other))?.is_empty() != answers_other,
-                "arp_ignore={ignore}, {other}"
-            );
-            ensure!(
-                wire.ask(&who_has(local))?.is_empty() != answers_local,
-                "arp_ignore={ignore}, {local}"
-            );
-        }
-        host.reveal("lo", way)?;
-        wire.silent(who_has(local))?;
-        wire.answered(who_has(VIP))?;
-    }
-    Ok(())
-}
-
-/// arp_filter answers only where the way back to the asker goes out again.
-fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let stranger = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    for way in Way::ALL {
-        host.conf("eth0", "arp_filter", 0)?;
-        wire.answered(who_has(HOST).from(stranger))?;
-        wire.answered(who_has(VIP).from(stranger))?;
-        host.conf("eth0", "arp_filter", 1)?;
-        wire.silent(who_has(HOST).from(stranger))?;
-        wire.answered(who_has(VIP))?;
-        host.conceal("lo", way)?;
-        wire.silent(who_has(HOST).from(stranger))?;
-        wire.answered(who_has(HOST))?;
-        wire.silent(who_has(VIP))?;
-        host.reveal("lo", way)?;
-    }
-    Ok(())
-}
-
-fn row10_arptables(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let (status, complaint) = host.try_run("arptables -nL")?;
-    if status != 0 && fs::read_to_string("/proc/version")?.contains("PREEMPT_RT") {
-        let why = "PREEMPT_RT has no legacy arptables (row10_nft is the other half)";
-        return Err(Skip(format!("{why}: {}", complaint.trim())).into());
-    }
-    for way in Way::ALL {
-        host.conceal("lo", way)?;
-        host.run("arptables -A INPUT -d 10.0.0.1 -j DROP")?;
-        wire.silent(who_has(HOST))?;
-        wire.silent(who_has(VIP))?;
-        host.run("arptables -F INPUT")?;
-        wire.answered(who_has(HOST))?;
-        // What is accepted by a rule is concealed all the same.
-        host.run("arptables -A INPUT -j ACCEPT")?;
-        wire.answered(who_has(HOST))?;
-        wire.silent(who_has(VIP))?;
-        host.reveal("lo", way)?;
-        wire.answered(who_has(VIP))?;
-        host.run("arptables -F INPUT")?;
-    }
-    Ok(())
-}
-
-/// nft has its say first: it counts what then stays unanswered.
-fn row10_nft(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    host.run("nft add table arp t")?;
-    host.run("nft 'add chain arp t c { type filter hook input priority 100; }'")?;
-    host.run("nft add rule arp t c arp daddr ip 10.0.0.100 counter")?;
-    host.run("nft add rule arp t c arp daddr ip 10.0.0.1 drop")?;
-    for (round, way) in (1..).zip(Way::ALL) {
-        host.conceal("lo", way)?;
-        wire.silent(who_has(HOST))?;
-        wire.silent(who_has(VIP))?;
-        let rules = host.run("nft list table arp t")?;
-        ensure!(
-            rules.contains(&format!("packets {} ", 2 * round - 1)),
-            "nft did not see the request: {rules}"
-        );
-        host.reveal("lo", way)?;
-        wire.answered(who_has(VIP))?;
     }
     Ok(())
 }

@@ -3,16 +3,24 @@
 //! The cases, by what they are about; the numbers in their names are the rows of `Documentation/semantics.md`.
 
 mod announce;
+mod beside;
 mod churn;
+mod devices;
 mod faults;
 mod gap;
 mod hear;
-mod hostile;
+mod hostile_devices;
+mod hostile_frames;
+mod hostile_knobs;
 mod knobs;
 mod last;
 mod module;
 mod random;
-mod see;
+mod scale;
+mod see_counts;
+mod see_log;
+mod see_table;
+mod see_trace;
 mod select;
 
 use crate::lab::case::Case;
@@ -21,16 +29,24 @@ use crate::lab::case::Case;
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
         hear::CASES,
+        beside::CASES,
         announce::CASES,
         select::CASES,
         knobs::CASES,
+        devices::CASES,
         module::CASES,
         gap::CASES,
-        see::CASES,
+        see_table::CASES,
+        see_counts::CASES,
+        see_trace::CASES,
+        see_log::CASES,
         random::CASES,
         faults::CASES,
-        hostile::CASES,
+        hostile_frames::CASES,
+        hostile_devices::CASES,
+        hostile_knobs::CASES,
         churn::CASES,
+        scale::CASES,
         last::CASES,
     ];
     files.into_iter().flatten()

@@ -5,10 +5,12 @@
 use crate::{
     lab::{
         case::{cases, Skip},
+        kernel_log::{mark, said},
         module::load,
-        real_server::{real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        real_server::{real_server, unnumbered_with_dummy, HOST, NEIGHBOUR, VIP},
         Host, Lab, Way,
     },
+    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
@@ -74,9 +76,7 @@ fn row29_flags_off(lab: &mut Lab) -> Result<()> {
 }
 
 fn row30_unload(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
         wire.silent(who_has(VIP))?;
@@ -140,9 +140,7 @@ fn module_load_and_unload_100_times(lab: &mut Lab) -> Result<()> {
 fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     lab.run("rmmod arp_hidden")?;
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
-    let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
     host.conceal("lo", Way::Hidden)?;
     ensure!(
         armed(lab, "host")? == (true, false),
@@ -161,11 +159,12 @@ fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
 
 /// insmod must fail, say in one line what to do, and leave nothing.
 fn refused(lab: &Lab, host: &Host, what_to_do: &str) -> Result<()> {
-    lab.run("dmesg -c >/dev/null; ! insmod /arp_hidden.ko")?;
-    let said = lab.run("dmesg | grep arp_hidden:")?;
+    let start = mark(&format!("refused: {what_to_do}"))?;
+    lab.run("! insmod /arp_hidden.ko")?;
+    let lines = said(&start)?;
     ensure!(
-        said.lines().count() == 1 && said.contains(what_to_do),
-        "no clear line: {said}"
+        lines.len() == 1 && lines[0].contains(what_to_do),
+        "no clear line: {lines:#?}"
     );
     let left = host.run("find /proc/sys/net -name '*hidden*'")?;
     ensure!(left.is_empty(), "files are left: {left}");
@@ -225,8 +224,7 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     host.ip("addr del 10.0.0.1/24 dev eth0")?;
     host.ip("route add 10.0.0.0/24 dev eth0")?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     host.conceal("lo", Way::Hidden)?;
     lab.run("! sysctl -q kernel.ftrace_enabled=0 2>/dev/null; grep -q 1 /proc/sys/kernel/ftrace_enabled")?;
     ensure!(
@@ -239,6 +237,8 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
 /// Who may look at `inet_select_addr` beside us, how it begins and ends, and how it says how often it was called.
 struct Tracer {
     name: &'static str,
+    /// What fails where the kernel does not have it.
+    there: &'static str,
     begin: &'static str,
     end: &'static str,
     calls: &'static str,
@@ -247,24 +247,28 @@ struct Tracer {
 const TRACERS: [Tracer; 4] = [
     Tracer {
         name: "a kprobe",
+        there: "test -e /sys/kernel/tracing/kprobe_events",
         begin: "cd /sys/kernel/tracing; echo 'p:probe inet_select_addr' >>kprobe_events; echo 1 >events/kprobes/probe/enable",
         end: "cd /sys/kernel/tracing; echo 0 >events/kprobes/probe/enable; echo '-:probe' >>kprobe_events",
         calls: "awk '$1 == \"probe\" { print $2 }' /sys/kernel/tracing/kprobe_profile",
     },
     Tracer {
         name: "function tracing",
+        there: "grep -qw function /sys/kernel/tracing/available_tracers",
         begin: "cd /sys/kernel/tracing; echo inet_select_addr >set_ftrace_filter; echo function >current_tracer; echo >trace",
         end: "cd /sys/kernel/tracing; echo nop >current_tracer; echo >set_ftrace_filter",
         calls: "grep -c 'inet_select_addr <-' /sys/kernel/tracing/trace",
     },
     Tracer {
         name: "an fprobe",
+        there: "grep -qF 'f[:[<group>/]' /sys/kernel/tracing/README",
         begin: "cd /sys/kernel/tracing; echo 'f:entry inet_select_addr' >>dynamic_events; echo 1 >events/fprobes/entry/enable",
         end: "cd /sys/kernel/tracing; echo 0 >events/fprobes/entry/enable; echo '-:fprobes/entry' >>dynamic_events",
         calls: "grep -c ' entry: ' /sys/kernel/tracing/trace",
     },
     Tracer {
         name: "a BPF program",
+        there: "test -e /sys/kernel/btf/vmlinux",
         begin: "sysctl -q kernel.bpf_stats_enabled=1; bpftool prog load /fentry.o /sys/fs/bpf/fentry autoattach",
         end: "rm /sys/fs/bpf/fentry; sysctl -q kernel.bpf_stats_enabled=0",
         calls: "bpftool prog show name entered | grep -o 'run_cnt [0-9]*' | cut -d' ' -f2",
@@ -280,11 +284,9 @@ impl Tracer {
 
 /// Tracers of all kinds and the redirection do not disturb each other, whoever comes first and goes last.
 fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
-    let (host, _, _) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, _) = unnumbered_with_dummy(lab)?;
     // Asked each time for another destination, so that no route has a source cached.
-    let avoids_vip = |tracers: &[Tracer], hidden: bool| -> Result<()> {
+    let avoids_vip = |tracers: &[&Tracer], hidden: bool| -> Result<()> {
         let before = tracers
             .iter()
             .map(|tracer| tracer.calls(lab))
@@ -301,8 +303,16 @@ fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
         }
         Ok(())
     };
-    for (index, tracer) in TRACERS.iter().enumerate() {
-        let this = &TRACERS[index..=index];
+    let mut tracers = Vec::new();
+    let mut lacking = Vec::new();
+    for tracer in &TRACERS {
+        match machine::shell(tracer.there)? {
+            (0, _) => tracers.push(tracer),
+            _ => lacking.push(tracer.name),
+        }
+    }
+    for tracer in &tracers {
+        let this = &[*tracer];
         lab.run(tracer.begin)?;
         avoids_vip(this, false)?;
         host.conceal("lo", Way::Hidden)?;
@@ -315,19 +325,22 @@ fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
         avoids_vip(this, false)?;
         lab.run(tracer.end)?;
     }
-    for tracer in &TRACERS {
+    for tracer in &tracers {
         lab.run(tracer.begin)?;
     }
     host.conceal("lo", Way::Hidden)?;
-    avoids_vip(&TRACERS, true)?;
+    avoids_vip(&tracers, true)?;
     lab.run("rmmod arp_hidden")?;
-    avoids_vip(&TRACERS, false)?;
+    avoids_vip(&tracers, false)?;
     load()?;
     host.conceal("lo", Way::Hidden)?;
-    avoids_vip(&TRACERS, true)?;
-    for tracer in &TRACERS {
+    avoids_vip(&tracers, true)?;
+    for tracer in &tracers {
         lab.run(tracer.end)?;
         avoids_vip(&[], true)?;
+    }
+    if !lacking.is_empty() {
+        lab.note = Some(format!("this kernel lacks {}", lacking.join(", ")));
     }
     Ok(())
 }

@@ -5,7 +5,9 @@
 use crate::{
     lab::{
         case::cases,
-        real_server::{bare, real_server, unnumbered, HOST, NEIGHBOUR, VIP},
+        real_server::{
+            bare, real_server, unnumbered, unnumbered_with_dummy, ELSEWHERE, HOST, NEIGHBOUR, VIP,
+        },
         Lab, Way,
     },
     wire::PATIENCE,
@@ -31,8 +33,6 @@ cases![
     row20_toggle_and_a_connected_socket,
 ];
 
-const OTHER: Ipv4Addr = Ipv4Addr::new(10, 5, 5, 5);
-
 fn row16_own_address(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     for way in Way::ALL {
@@ -50,13 +50,11 @@ fn row16_own_address(lab: &mut Lab) -> Result<()> {
 }
 
 fn row17_fall_back(lab: &mut Lab) -> Result<()> {
-    let (host, _, _) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, _) = unnumbered_with_dummy(lab)?;
     for way in [Way::Hidden, Way::Strict] {
         ensure!(host.source_to(NEIGHBOUR)? == VIP, "the flag is off");
         host.conceal("lo", way)?;
-        ensure!(host.source_to(NEIGHBOUR)? == OTHER, "{way:?}");
+        ensure!(host.source_to(NEIGHBOUR)? == ELSEWHERE, "{way:?}");
         host.conceal("dummy0", way)?;
         ensure!(
             host.source_to(NEIGHBOUR)?.is_unspecified(),
@@ -96,7 +94,7 @@ fn row17_fall_back_in_a_vrf(lab: &mut Lab) -> Result<()> {
     for way in [Way::Hidden, Way::Strict] {
         ensure!(source()? == Ipv4Addr::new(10, 4, 4, 4), "the flag is off");
         host.conceal("red", way)?;
-        ensure!(source()? == OTHER, "{way:?}");
+        ensure!(source()? == ELSEWHERE, "{way:?}");
         host.reveal("red", way)?;
         host.conceal("lo", way)?;
         ensure!(
@@ -173,10 +171,7 @@ fn row18_forwarding(lab: &mut Lab) -> Result<()> {
 
 /// A router without an address on the way in answers from another device's.
 fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
-    let (host, neighbour, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
-    host.ip("link set dummy0 up")?;
+    let (host, neighbour, wire) = unnumbered_with_dummy(lab)?;
     host.conf("all", "forwarding", 1)?;
     host.ip("route add unreachable 10.6.6.0/24")?;
     neighbour.ip("route add 10.6.6.0/24 dev eth0")?;
@@ -189,11 +184,12 @@ fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
             .copied()
             .context("no ICMP error")
     };
-    host.set("net/ipv4/icmp_ratelimit", 0)?;
+    // Of no type at all: a limit of 0 uses up what 6.12 allows the neighbour in errors.
+    host.set("net/ipv4/icmp_ratemask", 0)?;
     ensure!(error_from()? == VIP, "the flag is off");
     for way in [Way::Hidden, Way::Strict] {
         host.conceal("lo", way)?;
-        ensure!(error_from()? == OTHER, "{way:?}");
+        ensure!(error_from()? == ELSEWHERE, "{way:?}");
         host.reveal("lo", way)?;
     }
     host.conceal("lo", Way::Invisible)?;
@@ -244,9 +240,7 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
 
 /// IPVS's sync daemon binds its socket to an address of the interface that it is told.
 fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
-    let (host, _, _) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, _) = unnumbered_with_dummy(lab)?;
     host.run("ipvsadm -L")?;
     let bound = || {
         host.run("ipvsadm --start-daemon master --mcast-interface eth0")?;
@@ -266,7 +260,7 @@ fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
     ensure!(bound()? == VIP, "the flag is off");
     for way in [Way::Hidden, Way::Strict] {
         host.conceal("lo", way)?;
-        ensure!(bound()? == OTHER, "{way:?}");
+        ensure!(bound()? == ELSEWHERE, "{way:?}");
         host.reveal("lo", way)?;
     }
     host.conceal("lo", Way::Invisible)?;
@@ -281,8 +275,7 @@ fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
 fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.100/32 dev lo")?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     host.ip("link add br0 type bridge mcast_querier 1 mcast_query_use_ifaddr 1 mcast_query_interval 100 mcast_startup_query_interval 100")?;
     host.ip("link set eth0 master br0")?;
     host.ip("link set br0 up")?;
@@ -297,7 +290,7 @@ fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
     asks_from(VIP)?;
     for way in [Way::Hidden, Way::Strict] {
         host.conceal("lo", way)?;
-        asks_from(OTHER)?;
+        asks_from(ELSEWHERE)?;
         host.reveal("lo", way)?;
         asks_from(VIP)?;
     }
@@ -306,9 +299,7 @@ fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
 
 /// A route caches its source: a flag's change must reach it, both ways.
 fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
-    let (host, _, _) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, _) = unnumbered_with_dummy(lab)?;
     host.ip("route add 10.6.6.0/24 via 10.0.0.2 dev eth0 onlink")?;
     let far = Ipv4Addr::new(10, 6, 6, 6);
     for _ in 0..3 {
@@ -317,13 +308,13 @@ fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
         }
         host.conceal("lo", Way::Hidden)?;
         for to in [far, NEIGHBOUR] {
-            ensure!(host.source_to(to)? == OTHER, "hidden");
+            ensure!(host.source_to(to)? == ELSEWHERE, "hidden");
         }
         // By `all`, too.
         host.conf("all", "hidden", 0)?;
         ensure!(host.source_to(far)? == VIP, "all is off");
         host.conf("all", "hidden", 1)?;
-        ensure!(host.source_to(far)? == OTHER, "all is on again");
+        ensure!(host.source_to(far)? == ELSEWHERE, "all is on again");
         host.reveal("lo", Way::Hidden)?;
     }
     Ok(())
@@ -331,9 +322,7 @@ fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
 
 /// A connection keeps its address; a new one obeys.
 fn row20_toggle_and_a_connected_socket(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = unnumbered(lab)?;
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr add 10.5.5.5/24 dev dummy0")?;
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
     let socket = host.enter(|| {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect((NEIGHBOUR, 9)).map(|()| socket)
@@ -346,7 +335,7 @@ fn row20_toggle_and_a_connected_socket(lab: &mut Lab) -> Result<()> {
         "a connected socket keeps its address"
     );
     ensure!(
-        host.source_to(NEIGHBOUR)? == OTHER,
+        host.source_to(NEIGHBOUR)? == ELSEWHERE,
         "a new one does not take it"
     );
     Ok(())

@@ -5,10 +5,16 @@
 pub(crate) mod announce;
 pub(crate) mod batch;
 pub(crate) mod case;
+pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod flood;
+pub(crate) mod kernel_log;
 pub(crate) mod module;
+pub(crate) mod processors;
 pub(crate) mod real_server;
+pub(crate) mod table;
+pub(crate) mod workers;
 
 use crate::{
     machine,
@@ -55,16 +61,27 @@ impl Lab {
     /// A new host: a namespace of that name, with lo up.
     pub(crate) fn host(&mut self, name: &str) -> Result<Host> {
         self.run(&format!("ip netns add {name}"))?;
+        let host = self.enlist(name)?;
+        // What IPv6 says of itself is of no use here.
+        host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
+        host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
+        host.ip("link set lo up")?;
+        Ok(host)
+    }
+
+    /// A namespace that a process of a host makes, as a container's. Nothing is done in it: lo is down.
+    pub(crate) fn made_by(&mut self, maker: &Host, name: &str) -> Result<Host> {
+        maker.run(&format!("ip netns add {name}"))?;
+        self.enlist(name)
+    }
+
+    fn enlist(&mut self, name: &str) -> Result<Host> {
         let host = Host {
             name: name.to_owned(),
             inside: Rc::new(File::open(format!("/run/netns/{name}"))?),
             typed: self.typed.clone(),
         };
         self.hosts.push(host.clone());
-        // What IPv6 says of itself is of no use here.
-        host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
-        host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
-        host.ip("link set lo up")?;
         Ok(host)
     }
 
@@ -204,6 +221,13 @@ impl Host {
         let command = format!("ip -n {self} {arguments}");
         self.typed.borrow_mut().push(command.clone());
         must(&command)
+    }
+
+    /// Makes a dummy of that name and with that address.
+    pub(crate) fn dummy(&self, name: &str, address: &str) -> Result<()> {
+        self.ip(&format!("link add {name} up type dummy"))?;
+        self.ip(&format!("addr add {address} dev {name}"))?;
+        Ok(())
     }
 
     /// Runs a command line on the host: its status and what it printed.

@@ -1,10 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module under test, loaded and unloaded.
+//! The module under test, loaded and unloaded by one system call each.
 
-use crate::machine;
-use anyhow::{ensure, Result};
-use std::path::Path;
+use anyhow::{Context, Result};
+use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
+use std::{fs::File, path::Path};
+
+/// The module's file.
+pub(crate) struct Module(File);
+
+impl Module {
+    /// Opens it.
+    pub(crate) fn open() -> Result<Self> {
+        Ok(Self(File::open("/arp_hidden.ko")?))
+    }
+
+    /// What insmod does.
+    pub(crate) fn insert(&self) -> nix::Result<()> {
+        finit_module(&self.0, c"", ModuleInitFlags::empty())
+    }
+}
+
+/// What rmmod does.
+pub(crate) fn remove() -> nix::Result<()> {
+    delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)
+}
 
 fn is_loaded() -> bool {
     Path::new("/sys/module/arp_hidden").exists()
@@ -13,8 +33,7 @@ fn is_loaded() -> bool {
 /// Loads the module, unless it is loaded.
 pub(crate) fn load() -> Result<()> {
     if !is_loaded() {
-        let (status, output) = machine::shell("insmod /arp_hidden.ko")?;
-        ensure!(status == 0, "insmod: {output}");
+        Module::open()?.insert().context("insmod")?;
     }
     Ok(())
 }
@@ -22,8 +41,7 @@ pub(crate) fn load() -> Result<()> {
 /// Unloads it, if it is loaded.
 pub(crate) fn unload() -> Result<()> {
     if is_loaded() {
-        let (status, output) = machine::shell("rmmod arp_hidden")?;
-        ensure!(status == 0, "rmmod: {output}");
+        remove().context("rmmod")?;
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ pub(crate) const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// The cluster's.
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
+/// An address of a dummy of the host's, where it has one.
+pub(crate) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 5, 5, 5);
+
 /// The host, its neighbour and the wire between them.
 pub(crate) fn real_server(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
     let (host, neighbour, wire) = bare(lab)?;
@@ -35,6 +38,13 @@ pub(crate) fn unnumbered(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
     let (host, neighbour, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.100/32 dev lo")?;
     host.ip("route add 10.0.0.0/24 dev eth0")?;
+    Ok((host, neighbour, wire))
+}
+
+/// As [`unnumbered`], but dummy0 of the host has an address that can be selected: [`ELSEWHERE`].
+pub(crate) fn unnumbered_with_dummy(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
+    let (host, neighbour, wire) = unnumbered(lab)?;
+    host.dummy("dummy0", "10.5.5.5/24")?;
     Ok((host, neighbour, wire))
 }
 

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an operator sees by tracing: the module's events, and drops.
+
+use crate::{
+    lab::{
+        case::cases,
+        real_server::{real_server, unnumbered_with_dummy, ELSEWHERE, HOST, NEIGHBOUR, VIP},
+        Host, Lab, Way,
+    },
+    wire::who_has,
+};
+use anyhow::{bail, ensure, Context, Result};
+use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt};
+
+cases![
+    see_trace_request_unanswered,
+    see_trace_announcement_rewritten,
+    see_trace_source_redirected,
+    see_drop,
+];
+
+/// The tracepoints, by what everybody has: tracefs.
+struct Trace(String);
+
+impl Trace {
+    fn on(event: &str) -> Result<Self> {
+        let trace = Self(format!("/sys/kernel/tracing/events/{event}/enable"));
+        fs::write("/sys/kernel/tracing/trace", "")?;
+        fs::write(&trace.0, "1").with_context(|| trace.0.clone())?;
+        Ok(trace)
+    }
+
+    /// What was traced since it is on, from the event's name on, without the number of the namespace.
+    fn lines(&self) -> Result<Vec<String>> {
+        let text = fs::read_to_string("/sys/kernel/tracing/trace")?;
+        let events = text.lines().filter(|line| !line.starts_with('#'));
+        events
+            .map(|line| {
+                let (_, event) = line.split_once(": ").context("no event")?;
+                Ok(event.to_owned())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        drop(fs::write(&self.0, "0"));
+    }
+}
+
+/// The number by which tracepoints name a host.
+fn number(host: &Host) -> Result<u64> {
+    Ok(fs::metadata(format!("/run/netns/{host}"))?.ino())
+}
+
+/// What was traced must be this.
+fn traced(trace: &Trace, wanted: &[String]) -> Result<()> {
+    let lines = trace.lines()?;
+    ensure!(lines == wanted, "{lines:#?}\nwhere expected:\n{wanted:#?}");
+    Ok(())
+}
+
+fn see_trace_request_unanswered(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.conceal("lo", Way::Strict)?;
+    wire.silent(who_has(VIP))?;
+    let trace = Trace::on("arp_hidden/request_unanswered")?;
+    wire.silent(who_has(VIP))?;
+    wire.silent(who_has(VIP).unicast())?;
+    wire.silent(who_has(VIP).dad())?;
+    wire.answered(who_has(HOST))?;
+    host.reveal("lo", Way::Strict)?;
+    wire.answered(who_has(VIP))?;
+    host.conceal("lo", Way::Invisible)?;
+    wire.silent(who_has(VIP).multicast())?;
+    let net = number(&host)?;
+    let line = |kind, sip, flags| {
+        format!(
+            "request_unanswered: net={net} dev=eth0 kind={kind} sha=020000000002 sip={sip} tip={VIP} owner=lo {flags}"
+        )
+    };
+    traced(
+        &trace,
+        &[
+            line("broadcast", "10.0.0.2", "hidden=2 arp_invisible=0"),
+            line("unicast", "10.0.0.2", "hidden=2 arp_invisible=0"),
+            line("dad", "0.0.0.0", "hidden=2 arp_invisible=0"),
+            line("broadcast", "10.0.0.2", "hidden=0 arp_invisible=1"),
+        ],
+    )
+}
+
+fn see_trace_announcement_rewritten(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    neighbour.ip("addr add 10.0.0.3/24 dev eth0")?;
+    host.conceal("lo", Way::Hidden)?;
+    let trace = Trace::on("arp_hidden/announcement_rewritten")?;
+    host.say(VIP, NEIGHBOUR)?;
+    host.say(HOST, Ipv4Addr::new(10, 0, 0, 3))?;
+    ensure!(wire.announced(NEIGHBOUR)? == HOST);
+    let net = number(&host)?;
+    traced(
+        &trace,
+        &[format!(
+            "announcement_rewritten: net={net} dev=eth0 sha=020000000001 tip={NEIGHBOUR} sip={VIP} announced={HOST} \
+             owner=lo hidden=1 arp_invisible=0"
+        )],
+    )
+}
+
+fn see_trace_source_redirected(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = unnumbered_with_dummy(lab)?;
+    host.conceal("lo", Way::Strict)?;
+    host.conf("eth0", "arp_announce", 2)?;
+    // The first packet to a destination has the route select; then ARP does, for each request.
+    host.say(VIP, NEIGHBOUR)?;
+    ensure!(wire.announced(NEIGHBOUR)? == ELSEWHERE);
+    host.ip("neigh flush dev eth0")?;
+    let trace = Trace::on("arp_hidden/source_redirected")?;
+    host.say(VIP, NEIGHBOUR)?;
+    ensure!(wire.announced(NEIGHBOUR)? == ELSEWHERE);
+    let net = number(&host)?;
+    traced(
+        &trace,
+        &[format!(
+            "source_redirected: net={net} dev=eth0 dst={NEIGHBOUR} scope=253 saddr={VIP} selected={ELSEWHERE} owner=lo \
+             hidden=2"
+        )],
+    )
+}
+
+fn see_drop(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.conceal("lo", Way::Hidden)?;
+    wire.heard()?;
+    let trace = Trace::on("skb/kfree_skb")?;
+    wire.silent(who_has(VIP))?;
+    wire.answered(who_has(HOST))?;
+    let mut lines = trace.lines()?;
+    lines.retain(|line| line.contains("protocol=2054"));
+    let [line] = &lines[..] else {
+        bail!("{} drops of ARP: {lines:#?}", lines.len());
+    };
+    ensure!(
+        line.contains("location=arp_hidden_unanswered+")
+            && line.contains("[arp_hidden]")
+            && line.ends_with("reason: NETFILTER_DROP"),
+        "{line}"
+    );
+    Ok(())
+}
