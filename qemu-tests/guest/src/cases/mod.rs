@@ -5,6 +5,7 @@
 mod announce;
 mod beside;
 mod churn;
+mod default;
 mod devices;
 mod faults;
 mod gap;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         beside::CASES,
         announce::CASES,
         select::CASES,
+        default::CASES,
         knobs::CASES,
         devices::CASES,
         module::CASES,
