@@ -23,6 +23,7 @@ mod see_log;
 mod see_table;
 mod see_trace;
 mod select;
+mod traps;
 
 use crate::lab::case::Case;
 
@@ -38,6 +39,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         devices::CASES,
         module::CASES,
         gap::CASES,
+        traps::CASES,
         see_table::CASES,
         see_counts::CASES,
         see_trace::CASES,
