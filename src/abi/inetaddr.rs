@@ -106,6 +106,11 @@ impl<O: Send + Sync + 'static> Index<O> {
         })
     }
 
+    /// Whether the addresses are indexed.
+    pub(crate) fn is_active(&self, rtnl: &Rtnl) -> bool {
+        *self.active.get(rtnl)
+    }
+
     /// Whether all additions have settled. In any context.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
@@ -374,7 +379,7 @@ impl<T: Notify> Notifiers<T> {
         };
         let dev = ifa.device();
         let state = T::State::of(dev.net());
-        if makes_routes(ifa) {
+        if makes_routes(ifa) && state.index().is_active(&rtnl) {
             state.routes().change();
         }
         if event as u32 == bindings::netdev_cmd_NETDEV_UP {
@@ -405,7 +410,7 @@ impl<T: Notify> Notifiers<T> {
         if event as u32 == bindings::netdev_cmd_NETDEV_DOWN {
             state.index().remove(ifa, &mut rtnl);
         }
-        if makes_routes(ifa) {
+        if makes_routes(ifa) && state.index().is_active(&rtnl) {
             state.routes().changed();
         }
         bindings::NOTIFY_DONE as c_int
