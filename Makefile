@@ -3,9 +3,12 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own.
+# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own, and its binary to boot.
 KERNEL ?=
 KDIR ?=
+VMLINUZ ?=
+# `own`: the module brings a kernel crate with it, also for a kernel that has one.
+RUST ?=
 # Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
 DESTDIR ?=
 # Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
@@ -22,7 +25,7 @@ STEPS ?= 10000
 # `make fuzz`: how many inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## show this list
@@ -30,7 +33,9 @@ help: ## show this list
 	@echo
 	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
 	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak"
-	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
+	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
+	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
+	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
 	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
 	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
 	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"

@@ -86,9 +86,10 @@ impl kernel::InPlaceModule for ArpHidden {
             _: {
                 state::loaded();
                 pr_info!(
-                    "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
+                    "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}; {}\n",
                     env!("ARP_HIDDEN_VERSION"),
                     if state::selects_sources() { "on" } else { "off, by parameter" },
+                    env!("ARP_HIDDEN_RUST"),
                 );
             },
         }? Error)

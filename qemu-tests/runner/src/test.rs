@@ -215,28 +215,14 @@ pub(crate) fn tell(
     again: &str,
 ) -> Result<()> {
     tally.number += 1;
-    let (number, name) = (tally.number, &case.name);
-    let mut told = format!("{} ms", case.milliseconds);
-    if let Some(note) = &case.note {
-        told += &format!("; {note}");
-    }
+    print!("{}", case.ktap(tally.number));
     match &case.outcome {
-        Outcome::Passed => {
-            tally.passed += 1;
-            println!("ok {number} {name} # {told}");
-        }
-        Outcome::Skipped { why } => {
-            tally.skipped += 1;
-            println!("ok {number} {name} # SKIP {why}");
-        }
-        Outcome::Failed { why } => {
+        Outcome::Passed => tally.passed += 1,
+        Outcome::Skipped { .. } => tally.skipped += 1,
+        Outcome::Failed { .. } => {
             tally.failed += 1;
-            println!("not ok {number} {name} # {told}");
-            for line in why.lines() {
-                println!("#   {line}");
-            }
             if !frames.is_empty() {
-                let path = lab.logs.join(format!("{name}.pcapng"));
+                let path = lab.logs.join(format!("{}.pcapng", case.name));
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }
