@@ -45,6 +45,12 @@ pub enum Order {
         /// Only the smallest host.
         quick: bool,
     },
+    /// Time what is done to thousands of addresses at once. Answered by [`Report::Note`] as it goes on, by
+    /// [`Report::Batch`] for each ratio and by [`Report::Done`].
+    Batches {
+        /// Fewer times.
+        quick: bool,
+    },
     /// Switch off. Not answered.
     Off,
 }
@@ -64,6 +70,8 @@ pub enum Report {
     Note(String),
     /// Something has been measured.
     Figure(bench::Figure),
+    /// Something has been timed.
+    Batch(bench::Batch),
     /// An order has been carried out.
     Done {
         /// The exit status of the shell, 0 for cases.
@@ -95,6 +103,28 @@ pub struct Ended {
     pub milliseconds: u64,
     /// What else is worth telling of it.
     pub note: Option<String>,
+}
+
+impl Ended {
+    /// The case as KTAP has it: its result, and what a failure has to say.
+    pub fn ktap(&self, number: usize) -> String {
+        let name = &self.name;
+        let mut told = format!("{} ms", self.milliseconds);
+        if let Some(note) = &self.note {
+            told += &format!("; {note}");
+        }
+        match &self.outcome {
+            Outcome::Passed => format!("ok {number} {name} # {told}\n"),
+            Outcome::Skipped { why } => format!("ok {number} {name} # SKIP {why}\n"),
+            Outcome::Failed { why } => {
+                let mut text = format!("not ok {number} {name} # {told}\n");
+                for line in why.lines() {
+                    text += &format!("#   {line}\n");
+                }
+                text
+            }
+        }
+    }
 }
 
 /// What came of a case.

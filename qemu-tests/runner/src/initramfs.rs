@@ -28,11 +28,18 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/keepalived",
     "/usr/bin/kmod",
     "/usr/bin/dash",
+    "/usr/bin/bash",
+    "/usr/bin/crun",
+    "/usr/sbin/bird",
+    "/usr/sbin/birdcl",
 ];
 
-/// Files that those do not run without.
+/// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
 const FILES: &[&str] = &[
     "/etc/keepalived/keepalived.config-opts",
+    "/usr/lib/sysctl.d/50-default.conf",
+    "/usr/lib/systemd/network/99-default.link",
+    "/usr/lib/udev/rules.d/80-net-setup-link.rules",
     "/usr/lib/udev/rules.d/99-systemd.rules",
 ];
 
@@ -57,6 +64,7 @@ const MODULES: &[&str] = &[
     "nf_tables",
     "nfnetlink_hook",
     "nft_chain_nat",
+    "nft_ct",
     "nft_masq",
     "nft_redir",
     "overlay",
