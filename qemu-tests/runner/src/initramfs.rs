@@ -22,6 +22,7 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/ipvsadm",
     "/usr/sbin/bpftool",
     "/usr/bin/arping",
+    "/usr/sbin/sysctl",
     "/usr/bin/udevadm",
     "/usr/lib/systemd/systemd-modules-load",
     "/usr/lib/systemd/systemd-sysctl",

@@ -9,6 +9,7 @@ pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod flood;
+pub(crate) mod inheritance;
 pub(crate) mod kernel_log;
 pub(crate) mod module;
 pub(crate) mod processors;
@@ -69,7 +70,7 @@ impl Lab {
         Ok(host)
     }
 
-    /// A namespace that a process of a host makes, as a container's. Nothing is done in it: lo is down.
+    /// A new namespace that a process of `maker` makes, as a container's. Its lo is down.
     pub(crate) fn made_by(&mut self, maker: &Host, name: &str) -> Result<Host> {
         maker.run(&format!("ip netns add {name}"))?;
         self.enlist(name)
