@@ -220,31 +220,7 @@ impl<T: ArpHook> Hook<T> {
             Verdict::Accept => bindings::NF_ACCEPT,
             Verdict::Drop => bindings::NF_DROP,
             // SAFETY: The frame is ours to free with the verdict that follows.
-            Verdict::Unanswered => unsafe { arp_hidden_unanswered(skb) },
+            Verdict::Unanswered => unsafe { bindings::arp_hidden_unanswered(skb) },
         }
     }
-}
-
-/// Frees a frame and gives the verdict that says so, as `NF_DROP_REASON` does.
-///
-/// The kernel's list of drop reasons has no place for a module that it does not know
-/// (`SKB_DROP_REASON_SUBSYS_NUM` is the length of an array in it), so the reason is netfilter's. But who frees
-/// the frame is reported along with it, by drop_monitor, perf and the tracepoint skb:kfree_skb: this function,
-/// which has a name that speaks, and not `nf_hook_slow`.
-///
-/// # Safety
-///
-/// `skb` must be a valid frame that nobody uses after this.
-#[no_mangle]
-#[inline(never)]
-unsafe extern "C" fn arp_hidden_unanswered(skb: *mut bindings::sk_buff) -> c_uint {
-    // SAFETY: As the caller promises.
-    unsafe {
-        bindings::sk_skb_reason_drop(
-            ptr::null_mut(),
-            skb,
-            bindings::skb_drop_reason_SKB_DROP_REASON_NETFILTER_DROP,
-        )
-    };
-    bindings::NF_STOLEN
 }

@@ -79,19 +79,23 @@ impl Files {
         entries: &[Entry],
         target: i32,
     ) -> Result<Self> {
-        let mut tables = KVec::with_capacity(entries.len(), GFP_KERNEL)?;
+        // Kernels before 6.6 look for an empty entry at the end.
+        let mut tables = KVec::with_capacity(entries.len() + 1, GFP_KERNEL)?;
         for entry in entries {
-            tables.push_within_capacity(bindings::ctl_table {
+            let mut table = bindings::ctl_table {
                 procname: entry.name.as_char_ptr(),
                 maxlen: size_of::<c_int>() as c_int,
                 mode: 0o644,
-                proc_handler: Some(entry.handler),
                 // As the kernel's own conf files have it: what the directory stands for, and the namespace.
                 extra1: ptr::without_provenance_mut(target as usize),
                 extra2: net.as_ptr().cast(),
                 ..Default::default()
-            })?;
+            };
+            // SAFETY: `table` is valid for writing.
+            unsafe { bindings::ctl_table_set_handler(&mut table, Some(entry.handler)) };
+            tables.push_within_capacity(table)?;
         }
+        tables.push_within_capacity(bindings::ctl_table::default())?;
         // SAFETY: The tables stay where they are until they are unregistered, the names are static, and the
         // kernel copies the path.
         let header = unsafe {
@@ -99,7 +103,7 @@ impl Files {
                 net.as_ptr(),
                 directory.as_char_ptr(),
                 tables.as_mut_ptr(),
-                tables.len(),
+                entries.len(),
             )
         };
         if header.is_null() {
@@ -145,7 +149,7 @@ unsafe extern "C" fn handle<F: IntFile>(
         NOTHING
     };
     let (mut min, mut max) = (0, F::MAX);
-    let number = bindings::ctl_table {
+    let mut number = bindings::ctl_table {
         data: ptr::from_mut(&mut value).cast(),
         maxlen: size_of::<c_int>() as c_int,
         mode: 0o644,
@@ -154,7 +158,7 @@ unsafe extern "C" fn handle<F: IntFile>(
         ..Default::default()
     };
     // SAFETY: `number` describes local variables, the rest is what the core gave us.
-    let error = unsafe { bindings::proc_dointvec_minmax(&number, write, buffer, len, pos) };
+    let error = unsafe { bindings::proc_dointvec_minmax(&mut number, write, buffer, len, pos) };
     if error != 0 || write == 0 || value == NOTHING {
         return error;
     }

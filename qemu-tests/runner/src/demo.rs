@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make demo`: a cluster of virtual machines. The same experiment twice: with the stock kernel alone, and with
-//! the module in the real servers. Every number is counted, in the switch's recording or in what the client
+//! `make demo`: runs the same experiment twice on a cluster of virtual machines: with the stock kernel alone, then
+//! with the module in the real servers. Every number is counted from the switch's recording or from what the client
 //! received.
 
 use crate::{
@@ -39,10 +39,10 @@ cat /www/index.html
 const MACHINES: [&str; 4] = ["client", "director", "rs1", "rs2"];
 
 const ARP_PROBLEM: &str = "
-  The client should reach the director, which hands its connections to the real servers rs1 and
-  rs2 in turn. They answer the client themselves, in the VIP's name, so they must have the VIP too.
-  The ARP problem: the client asks the LAN \"who has 10.0.0.100?\", and Linux says \"I have\" for any
-  address that is its own, whichever interface has it. Three machines say so; the fastest wins.
+  The client should reach the director, which forwards its connections to the real servers rs1 and
+  rs2 in turn. They reply to the client directly, with the VIP as the source, so they must own the
+  VIP too. This is the ARP problem: when the client asks \"who has 10.0.0.100?\", Linux replies for
+  any address it owns, on any interface. Three hosts reply, and the client takes one of them.
 ";
 
 /// Runs the demonstration with the first recipe that fits whose case's name contains `pattern`. It succeeds if
@@ -66,7 +66,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
     println!("{ARP_PROBLEM}");
     let mut machines = step(
         &format!(
-            "Booting the four, stock kernel {}, {}",
+            "Booting four virtual machines, stock kernel {}, {}",
             lab.kernel.release,
             lab.kernel.arch().accelerator()
         ),
@@ -77,11 +77,11 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
     let path = lab.logs.join("demo.pcapng");
     pcap::write(&path, &cluster.frames())?;
     println!(
-        "  Every frame is in {} (Wireshark opens it).",
+        "  All frames: {} (opens in Wireshark)",
         path.display()
     );
     let kept = told?;
-    println!("  It took {} s.", start.elapsed().as_secs());
+    println!("  Total time: {} s", start.elapsed().as_secs());
     Ok(if kept {
         ExitCode::SUCCESS
     } else {
@@ -125,14 +125,14 @@ fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
 
 /// The demonstration itself: whether all was as promised and no kernel complained.
 fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<bool> {
-    step("All of the recipe but for the module", || {
+    step("Setting up the cluster, without the module", || {
         cluster.set_up(recipe, &MACHINES)?;
         set_up_pages(cluster)?;
         only(recipe, |line| !cures(line))
             .iter()
             .try_for_each(|block| cluster.run(block))
     })?;
-    let without = step("First half: the stock kernel alone", || experiment(cluster))?;
+    let without = step("First run: the stock kernel alone", || experiment(cluster))?;
     for block in cure(recipe) {
         for line in block.commands.lines() {
             let block = Block {
@@ -145,7 +145,7 @@ fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<bool> {
             )?;
         }
     }
-    let with = step("Second half: the same again", || experiment(cluster))?;
+    let with = step("Second run: with the module", || experiment(cluster))?;
     let complaints = cluster.complaints();
 
     let broken = compare(&without, &with);
@@ -154,7 +154,7 @@ fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<bool> {
         complaints.iter().for_each(|line| println!("  {line}"));
     }
     if broken > 0 {
-        println!("\n  FAILED: {broken} numbers are not what the module promises, see above.");
+        println!("\n  FAILED: {broken} of these numbers are wrong with the module, see above.");
     }
     println!();
     Ok(broken == 0 && complaints.is_empty())
@@ -325,7 +325,7 @@ fn compare(without: &Half, with: &Half) -> usize {
         let (before, after) = (count(without), count(with));
         let kept = promised.contains(&after);
         broken += usize::from(!kept);
-        let verdict = if kept { "" } else { "  NOT AS PROMISED" };
+        let verdict = if kept { "" } else { "  WRONG" };
         println!("    {what:<56}{before:>12}{after:>12}{verdict}");
     };
 
@@ -333,31 +333,31 @@ fn compare(without: &Half, with: &Half) -> usize {
     println!("{:60}{:>12}{:>12}", "", "module", "module");
     println!("  ARP");
     row(
-        "the client asked \"who has 10.0.0.100?\"",
+        "client asked \"who has 10.0.0.100?\"",
         &Half::asked,
         SOME,
     );
     row(
-        "the director said \"I have\"",
+        "director claimed it",
         &|half| half.claimed("director"),
         SOME,
     );
-    row("rs1 said \"I have\"", &|half| half.claimed("rs1"), NONE);
-    row("rs2 said \"I have\"", &|half| half.claimed("rs2"), NONE);
+    row("rs1 claimed it", &|half| half.claimed("rs1"), NONE);
+    row("rs2 claimed it", &|half| half.claimed("rs2"), NONE);
 
-    println!("  {PAGES} pages, the client asks anew before each");
+    println!("  {PAGES} pages, the VIP resolved anew before each");
     row(
         "connections to the director",
         &|half| half.pages.began_at("director"),
         PAGES..=PAGES,
     );
     row(
-        "connections past it, straight to rs1",
+        "connections straight to rs1",
         &|half| half.pages.began_at("rs1"),
         NONE,
     );
     row(
-        "connections past it, straight to rs2",
+        "connections straight to rs2",
         &|half| half.pages.began_at("rs2"),
         NONE,
     );
@@ -365,28 +365,28 @@ fn compare(without: &Half, with: &Half) -> usize {
     row("served by rs2", &|half| half.pages.by_rs2, SOME);
     row("failed", &|half| half.pages.failed, NONE);
 
-    println!("  {DOWNLOADS} long downloads, the client asks anew {RENEWALS} times during each");
+    println!("  {DOWNLOADS} long downloads, the VIP resolved anew {RENEWALS} times during each");
     row(
-        "wandered from one machine to another",
+        "moved to another host midway",
         &|half| half.downloads.wandered(),
         NONE,
     );
-    row("broken off", &|half| half.downloads.failed, NONE);
+    row("broken", &|half| half.downloads.failed, NONE);
 
-    println!("  {PAGES} pages after rs2 was put out of service, and the director told");
+    println!("  {PAGES} pages, rs2 stopped and removed from the director");
     row(
-        "connections to rs2 all the same",
+        "connections to rs2 nevertheless",
         &|half| half.maintenance.began_at("rs2"),
         NONE,
     );
     row("failed", &|half| half.maintenance.failed, NONE);
 
-    println!("  Altogether");
+    println!("  Total");
     row("connections", &Half::connections, SOME);
-    row("connections past the director", &Half::past_director, NONE);
+    row("connections that bypassed the director", &Half::past_director, NONE);
     row("failed requests", &Half::failed, NONE);
     if without.past_director() + without.failed() == 0 {
-        println!("\n  Nothing went wrong without the module this time: who wins is chance. Run it again.");
+        println!("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");
     }
     broken
 }

@@ -30,9 +30,12 @@ const TOOLS: &[&str] = &[
     "/usr/bin/dash",
 ];
 
-/// Files that those do not run without.
+/// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
 const FILES: &[&str] = &[
     "/etc/keepalived/keepalived.config-opts",
+    "/usr/lib/sysctl.d/50-default.conf",
+    "/usr/lib/systemd/network/99-default.link",
+    "/usr/lib/udev/rules.d/80-net-setup-link.rules",
     "/usr/lib/udev/rules.d/99-systemd.rules",
 ];
 

@@ -8,11 +8,12 @@ use crate::{
         real_server::{real_server, ELSEWHERE, HOST, VIP},
         Lab, Way,
     },
+    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
 use protocol::frame::{Arp, BROADCAST};
-use std::{fs, iter, net::Ipv4Addr};
+use std::{iter, net::Ipv4Addr};
 
 cases![
     row08_proxy_arp,
@@ -175,7 +176,7 @@ fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
 fn row10_arptables(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let (status, complaint) = host.try_run("arptables -nL")?;
-    if status != 0 && fs::read_to_string("/proc/version")?.contains("PREEMPT_RT") {
+    if status != 0 && machine::is_real_time()? {
         let why = "PREEMPT_RT has no legacy arptables (row10_nft is the other half)";
         return Err(Skip(format!("{why}: {}", complaint.trim())).into());
     }

@@ -16,7 +16,7 @@ use anyhow::{bail, ensure, Context, Result};
 use fastrand::Rng;
 use protocol::frame::{Arp, Mac, BROADCAST, MULTICAST};
 use std::{
-    fs::{self},
+    fs,
     net::Ipv4Addr,
     time::Instant,
 };

@@ -6,12 +6,15 @@ pub(crate) mod announce;
 pub(crate) mod batch;
 pub(crate) mod case;
 pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod flood;
 pub(crate) mod kernel_log;
 pub(crate) mod module;
+pub(crate) mod processors;
 pub(crate) mod real_server;
 pub(crate) mod table;
+pub(crate) mod workers;
 
 use crate::{
     machine,
