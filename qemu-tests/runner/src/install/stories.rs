@@ -101,7 +101,7 @@ fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
 /// udev sets its flags as sysctl.d says, on an interface with a dot in its name too, and leaves alone what was changed by
 /// hand. The VIP is added and never seen.
 pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("late")?;
+    let disk = installed(site, "late")?;
     let mut rs1 = site.boot(&disk)?;
     site.shell(
         &mut rs1,
