@@ -109,7 +109,10 @@ mod tests {
                 .lines()
                 .find(|line| line.starts_with(&format!("| {row} |")));
             let line = line.unwrap_or_else(|| panic!("row {row} is missing"));
-            let cases: Vec<&str> = line.split('`').filter(|word| word.contains(&name)).collect();
+            let cases: Vec<&str> = line
+                .split('`')
+                .filter(|word| word.contains(&name))
+                .collect();
             assert!(!cases.is_empty(), "row {row} has no case");
             named.extend(cases);
         }

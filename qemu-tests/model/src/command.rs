@@ -136,9 +136,7 @@ impl Host {
             Operation::RemoveLocalRule(place) => {
                 format!("rule del pref {} table local", place.preference())
             }
-            Operation::MakeAnnex { inherits } => {
-                return Command::MakeAnnex { inherits }
-            }
+            Operation::MakeAnnex { inherits } => return Command::MakeAnnex { inherits },
             Operation::Move(slot) if self.exists(slot) => {
                 format!("link set {} netns {}", dev(slot), Self::ANNEX)
             }

@@ -155,7 +155,10 @@ fn taken_over(host: &Host, wire: &Wire, addr: Ipv4Addr, kernel_replies: bool) ->
     for way in Way::ALL {
         for announcement in &by_any_cast {
             let is_answered = !wire.ask(announcement)?.is_empty();
-            ensure!(is_answered == kernel_replies, "the flag is off: {announcement:?}");
+            ensure!(
+                is_answered == kernel_replies,
+                "the flag is off: {announcement:?}"
+            );
             host.conceal("lo", way)?;
             wire.silent(announcement.clone())?;
             host.reveal("lo", way)?;

@@ -222,10 +222,16 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
     host.ip("link add mgmt up type vrf table 10")?;
     host.ip("link set eth1 master mgmt")?;
     host.ip("addr add 10.0.0.3/24 dev eth1")?;
-    for (is_first, rule) in [(true, "add pref 32765 table local"), (false, "del pref 32765")] {
+    for (is_first, rule) in [
+        (true, "add pref 32765 table local"),
+        (false, "del pref 32765"),
+    ] {
         for way in Way::ALL {
             port.answered(who_has(unrouted))?;
-            ensure!(port.ask(&who_has(VIP))?.is_empty() != is_first, "the flag is off");
+            ensure!(
+                port.ask(&who_has(VIP))?.is_empty() != is_first,
+                "the flag is off"
+            );
             host.conceal("lo", way)?;
             for end in [&wire, &port] {
                 end.silent(who_has(VIP))?;
@@ -234,7 +240,10 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
             port.answered(who_has(Ipv4Addr::new(10, 0, 0, 3)))?;
             // A visible owner in the domain that the rule leads to is one for the port too.
             host.ip("addr add 10.0.0.100/32 dev eth0")?;
-            ensure!(port.ask(&who_has(VIP))?.is_empty() != is_first, "{way:?}: visible");
+            ensure!(
+                port.ask(&who_has(VIP))?.is_empty() != is_first,
+                "{way:?}: visible"
+            );
             host.ip("addr del 10.0.0.100/32 dev eth0")?;
             host.reveal("lo", way)?;
         }

@@ -39,7 +39,10 @@ fn trap_unnumbered_uplinks(lab: &mut Lab) -> Result<()> {
     for _ in 0..2 {
         ensure!(host.source_to(NEIGHBOUR)?.is_unspecified(), "a source");
         let lines = said(&start)?;
-        let about: Vec<_> = lines.iter().filter(|line| line.starts_with(nothing_is_left)).collect();
+        let about: Vec<_> = lines
+            .iter()
+            .filter(|line| line.starts_with(nothing_is_left))
+            .collect();
         ensure!(about.len() == 1 && lines.len() == 1, "{lines:#?}");
     }
     // The packets go out like that.
@@ -109,7 +112,10 @@ fn trap_default_in_a_container(lab: &mut Lab) -> Result<()> {
         pod.ip("link set lo up")?;
         pod.ip("addr add 10.0.0.1/32 dev lo")?;
         pod.ip("route add 10.0.0.0/24 dev eth0")?;
-        ensure!(wire.ask(&who_has(HOST))?.is_empty() == hides, "{what:?}: answer");
+        ensure!(
+            wire.ask(&who_has(HOST))?.is_empty() == hides,
+            "{what:?}: answer"
+        );
         let source = pod.source_to(NEIGHBOUR)?;
         ensure!(source.is_unspecified() == hides, "{what:?}: {source}");
         // An address on the wire itself is as ever.
@@ -134,20 +140,31 @@ fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
         host.ip("neigh flush dev eth0")?;
         wire.heard()?;
         host.say(VIP, probed_for)?;
-        let asked = wire.heard_arp()?.into_iter().find(|arp| arp.tip == probed_for);
+        let asked = wire
+            .heard_arp()?
+            .into_iter()
+            .find(|arp| arp.tip == probed_for);
         asked.context("the host does not ask")
     };
     for way in Way::ALL {
-        ensure!(!is_conflict(&asked()?, probed_for, wire.near_mac), "the flag is off");
+        ensure!(
+            !is_conflict(&asked()?, probed_for, wire.near_mac),
+            "the flag is off"
+        );
         host.conceal("lo", way)?;
         let probe = asked()?;
         ensure!(
-            probe.sip.is_unspecified() && probe.sha == wire.far_mac && is_conflict(&probe, probed_for, wire.near_mac),
+            probe.sip.is_unspecified()
+                && probe.sha == wire.far_mac
+                && is_conflict(&probe, probed_for, wire.near_mac),
             "{way:?}: {probe}"
         );
         // It is silent about that address itself, and about nothing else: what it asks with is the matter.
         host.ip("addr add 10.0.0.1/32 dev eth0")?;
-        ensure!(!is_conflict(&asked()?, probed_for, wire.near_mac), "{way:?}, an address");
+        ensure!(
+            !is_conflict(&asked()?, probed_for, wire.near_mac),
+            "{way:?}, an address"
+        );
         host.ip("addr del 10.0.0.1/32 dev eth0")?;
         host.reveal("lo", way)?;
     }
@@ -222,7 +239,9 @@ fn trap_director_asks_with_the_vip(lab: &mut Lab) -> Result<()> {
     let addresses = |list: &[&str]| {
         director.ip("addr flush dev eth0")?;
         list.iter().try_for_each(|address| {
-            director.ip(&format!("addr add {address} dev eth0")).map(drop)
+            director
+                .ip(&format!("addr add {address} dev eth0"))
+                .map(drop)
         })
     };
     for hide in [false, true] {
@@ -279,7 +298,9 @@ fn trap_device_that_stays_down(lab: &mut Lab) -> Result<()> {
         host.ip("addr del 10.0.0.100/32 dev eth0")?;
         wire.silent(who_has(VIP))?;
         // Programs that list addresses see it all the while.
-        ensure!(host.ip("-4 addr show to 10.0.0.100")?.contains("kube-ipvs0"));
+        ensure!(host
+            .ip("-4 addr show to 10.0.0.100")?
+            .contains("kube-ipvs0"));
         host.reveal("kube-ipvs0", way)?;
     }
     Ok(())
