@@ -125,7 +125,7 @@ impl Settling {
 
     /// Does what [`Self::end`] does, with a grace period that was started after the change.
     pub(super) fn end_with(&self, grace_period: GracePeriod) {
-        self.0.store(grace_period.0 as usize, Release);
+        self.0.store(grace_period.0, Release);
     }
 
     /// Whether the change has settled. In any context.
@@ -139,7 +139,7 @@ impl Settling {
 
     #[cold]
     fn has_passed(&self, state: usize) -> bool {
-        let passed = state != Self::ONGOING && GracePeriod(state as c_ulong).has_passed();
+        let passed = state != Self::ONGOING && GracePeriod(state).has_passed();
         if passed {
             // Spares the next reader the poll. Fails, and so keeps the mark, if another change has begun since.
             let _ = self

@@ -158,7 +158,7 @@ unsafe extern "C" fn handle<F: IntFile>(
         ..Default::default()
     };
     // SAFETY: `number` describes local variables. The other arguments come from the sysctl core.
-    let error = unsafe { bindings::proc_dointvec_minmax(&mut number, write, buffer, len, pos) };
+    let error = unsafe { bindings::proc_dointvec_minmax(&raw mut number, write, buffer, len, pos) };
     if error != 0 || write == 0 || value == NOTHING {
         return error;
     }

@@ -101,7 +101,7 @@ fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
 /// udev sets its flags as sysctl.d says, on an interface with a dot in its name too, and leaves alone what was changed by
 /// hand. The VIP is added and never seen.
 pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
-    let disk = site.installed("late")?;
+    let disk = installed(site, "late")?;
     let mut rs1 = site.boot(&disk)?;
     site.shell(
         &mut rs1,
@@ -253,11 +253,9 @@ pub(super) fn dkms(site: &mut Site<'_>) -> Result<String> {
     site.shell(&mut rs1, CONFIGURE)?;
     let from = site.lan.now();
     let start = Instant::now();
-    let series: Vec<&str> = site.newer.splitn(3, '.').take(2).collect();
     let install = format!(
-        "apt-get -q update && {APT} install linux-image-{newer} linux-headers-{newer} linux-source-{series}",
+        "apt-get -q update && {APT} install linux-image-{newer} linux-headers-{newer}",
         newer = site.newer,
-        series = series.join(".")
     );
     site.shell(&mut rs1, &install)?;
     let second = start.elapsed().as_secs();
