@@ -3,26 +3,27 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own, and its binary to boot.
+# A stock kernel of the archive, as `uname -r` prints it.
 KERNEL ?=
+# Instead, a kernel directory of your own, and its binary to boot.
 KDIR ?=
 VMLINUZ ?=
-# `own`: the module brings a kernel crate with it, also for a kernel that has one.
+# RUST=own builds the module self-contained even for a kernel with a usable kernel crate.
 RUST ?=
-# Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
+# `make install` installs below this directory, and then does not run depmod.
 DESTDIR ?=
-# Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
+# The cases of `make test`: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
-# Which cluster `make demo` shows: a pattern, as CASE.
+# The cluster of `make demo`: a pattern, like CASE.
 CLUSTER ?=
-# `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
+# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host.
 UPDATE ?=
 QUICK ?=
-# `make soak`: the first seed, and how many operations.
+# `make soak`: the first seed, and the number of operations.
 SEED ?= 1000
 STEPS ?= 10000
 
-# `make fuzz`: how many inputs.
+# `make fuzz`: the number of inputs.
 RUNS ?= 100000000
 
 export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
@@ -31,18 +32,18 @@ export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUN
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
-	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak"
-	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
-	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
+	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite (default: the newest cloud kernel of"
+	@echo "                    the backports); 'debug' is our own with KASAN, lockdep and kmemleak"
+	@echo "  KDIR=<dir>        your own kernel directory instead (modules, install, test, demo, shell)"
+	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
-	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
-	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
-	@echo "  QUICK=1           measure the smallest host only (bench only)"
-	@echo "  RUNS=<number>     how many inputs (fuzz only; default $(RUNS))"
-	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
-	@echo "  STEPS=<number>    how many operations (soak only; default $(STEPS))"
+	@echo "  CASE=<pattern>    only the cases whose name contains the pattern; commas separate several"
+	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/: tun, dummy, ... (demo)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench)"
+	@echo "  QUICK=1           measure only the smallest host (bench)"
+	@echo "  RUNS=<number>     number of inputs (fuzz; default $(RUNS))"
+	@echo "  SEED=<number>     first seed (soak; default $(SEED))"
+	@echo "  STEPS=<number>    number of operations (soak; default $(STEPS))"
 
 .PHONY: modules
 modules: ## build the module: build/<release>/arp_hidden.ko

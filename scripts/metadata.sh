@@ -23,8 +23,12 @@ check_kernel() {
 			die "the kernel of $kdir lacks CONFIG_$option: the module needs a kernel that has it"
 	done
 	wanted=$(compiler_of "$conf" CC)
-	tool=${CC:-${wanted%% *}}
-	command -v "${tool##* }" >/dev/null || die "$tool is missing: the kernel of $kdir was built with '$wanted'; CC= names another"
+	case $wanted in
+	*clang*) tool=clang ;;
+	*) tool=${wanted%% *} ;;
+	esac
+	tool=${CC:-$tool}
+	command -v "$tool" >/dev/null || die "$tool is missing: the kernel of $kdir was built with '$wanted'; CC= names another"
 	for tool in "${RUSTC:-rustc}" "${BINDGEN:-bindgen}"; do
 		command -v "$tool" >/dev/null || die "$tool is missing: install it; RUSTC= and BINDGEN= name another"
 	done

@@ -23,8 +23,7 @@ use nix::{
     sched::{unshare, CloneFlags},
 };
 use std::{
-    fs,
-    io,
+    fs, io,
     net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
