@@ -11,9 +11,11 @@ VMLINUZ ?=
 DESTDIR ?=
 # Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
-# Which cluster `make demo` shows: a pattern, as CASE.
+# Which cluster `make demo` shows and `make shell` boots: a pattern, as CASE. On which of its machines the shell is.
 CLUSTER ?=
-# `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
+ON ?=
+# `make bench UPDATE=1` commits to the new figures, `make demo UPDATE=1` puts its session into the README; `make bench
+# QUICK=1` measures the smallest host only.
 UPDATE ?=
 QUICK ?=
 # `make soak`: the first seed, and how many operations.
@@ -23,7 +25,7 @@ STEPS ?= 10000
 # `make fuzz`: how many inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR VMLINUZ DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## this list
@@ -34,8 +36,9 @@ help: ## this list
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
 	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
 	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
-	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
+	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/ (demo, shell): tun, dummy, ..."
+	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell only; default rs1)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), or the session into README.md (demo)"
 	@echo "  QUICK=1           measure the smallest host only (bench only)"
 	@echo "  RUNS=<number>     how many inputs (fuzz only; default $(RUNS))"
 	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
@@ -60,6 +63,10 @@ uninstall: ## remove what `make install` has installed, but a sysctl.d file that
 .PHONY: demo
 demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
 	@scripts/build demo
+
+.PHONY: shell
+shell: ## a shell where the module is loaded: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>; exit ends it
+	@scripts/build shell
 
 .PHONY: test
 test: ## lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), every cluster's recipe
