@@ -1,105 +1,117 @@
-# One entry point. `make help` says what there is; every target installs what it needs by itself.
+# The entry point: `make help` lists the targets. Each target installs what it needs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own, and its binary to boot.
+# A stock kernel of the archive, as `uname -r` prints it.
 KERNEL ?=
+# Instead, a kernel directory of your own, and its binary to boot.
 KDIR ?=
 VMLINUZ ?=
-# Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
+# RUST=own builds the module self-contained even for a kernel with a usable kernel crate.
+RUST ?=
+# `make install` installs below this directory, and then does not run depmod.
 DESTDIR ?=
-# Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
+# The cases of `make test`: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
-# Which cluster `make demo` shows and `make shell` boots: a pattern, as CASE. On which of its machines the shell is.
+# The cluster of `make demo` and `make shell`: a pattern, like CASE. The machine of it that `make shell` is on.
 CLUSTER ?=
 ON ?=
-# `make bench UPDATE=1` commits to the new figures, `make demo UPDATE=1` puts its session into the README; `make bench
-# QUICK=1` measures the smallest host only.
+# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host. `make demo`: UPDATE=1
+# puts the session into README.md.
 UPDATE ?=
 QUICK ?=
-# `make soak`: the first seed, and how many operations.
+# `make soak`: the first seed, and the number of operations.
 SEED ?= 1000
 STEPS ?= 10000
 
-# `make fuzz`: how many inputs.
+# `make fuzz`: the number of inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR VMLINUZ DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
-	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak"
-	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules, install, test, demo, shell)"
-	@echo "  VMLINUZ=<file>    the binary of that kernel, which the laboratory boots (test, demo, shell)"
-	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
-	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/ (demo, shell): tun, dummy, ..."
-	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell only; default rs1)"
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), or the session into README.md (demo)"
-	@echo "  QUICK=1           measure the smallest host only (bench only)"
-	@echo "  RUNS=<number>     how many inputs (fuzz only; default $(RUNS))"
-	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
-	@echo "  STEPS=<number>    how many operations (soak only; default $(STEPS))"
+	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite (default: the newest cloud kernel of"
+	@echo "                    the backports); 'debug' is our own with KASAN, lockdep and kmemleak"
+	@echo "  KDIR=<dir>        your own kernel directory instead (modules, install, test, demo, shell)"
+	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
+	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
+	@echo "  CASE=<pattern>    only the cases whose name contains the pattern; commas separate several"
+	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/: tun, dummy, ... (demo, shell)"
+	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell; default rs1)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), the session into README.md (demo)"
+	@echo "  QUICK=1           measure only the smallest host (bench)"
+	@echo "  RUNS=<number>     number of inputs (fuzz; default $(RUNS))"
+	@echo "  SEED=<number>     first seed (soak; default $(SEED))"
+	@echo "  STEPS=<number>    number of operations (soak; default $(STEPS))"
 
 .PHONY: modules
-modules: ## build/<kernel release>/arp_hidden.ko
+modules: ## build the module: build/<release>/arp_hidden.ko
 	@scripts/build modules
 
 .PHONY: deb
-deb: ## the Debian packages: build/deb/
+deb: ## build the Debian packages: build/deb/
 	@scripts/build deb
 
 .PHONY: install
-install: ## build for the running kernel (or KDIR) and install, into DESTDIR if it is set
+install: ## build for the running kernel (or KDIR) and install, below DESTDIR if it is set
 	@scripts/build install
 
 .PHONY: uninstall
-uninstall: ## remove what `make install` has installed, but a sysctl.d file that was edited
+uninstall: ## remove what `make install` installed, except an edited sysctl.d file
 	@scripts/build uninstall
 
 .PHONY: demo
-demo: ## a cluster of virtual machines (LVS/DR), without the module and with it
+demo: ## show an LVS/DR cluster of virtual machines, without the module and with it
 	@scripts/build demo
 
 .PHONY: shell
-shell: ## a shell where the module is loaded: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>; exit ends it
+shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>
 	@scripts/build shell
 
 .PHONY: test
-test: ## lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), every cluster's recipe
+test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes
 	@scripts/build test
 
 .PHONY: test-install
-test-install: ## the packages on a Debian that boots: installed, upgraded, purged (CASE=<pattern>)
+test-install: ## install, upgrade and purge the packages on a Debian system that boots (CASE=<pattern>)
 	@scripts/build test-install
 
 .PHONY: test-matrix
-test-matrix: ## every case on each flavour of the backports' two newest kernels and of Debian 13's and 12's own
+test-matrix: ## run every case on every kernel that the module supports
 	@scripts/build matrix
 
 .PHONY: test-selftests
-test-selftests: ## the kernel's own networking tests, without the module, with it, and with its flags on
+test-selftests: ## run the kernel's own networking tests, without the module, with it, and with its flags set
 	@scripts/build selftests
 
 .PHONY: fuzz
-fuzz: ## the frame parser under libFuzzer
+fuzz: ## run the frame parser under libFuzzer
 	@scripts/build fuzz
 
 .PHONY: bench
-bench: ## instructions per event, against the kernel's own ways and the committed figures
+bench: ## count instructions per event; compare with the kernel's own means and the committed figures
 	@scripts/build bench
 
+.PHONY: bench-table
+bench-table: ## print the committed figures as tables
+	@scripts/build bench-table
+
 .PHONY: soak
-soak: ## random operations against the reference model, as many as one likes
+soak: ## run random operations and compare with the reference model
 	@scripts/build soak
 
 .PHONY: lint
-lint: ## rustfmt, clippy and shellcheck, warnings are errors
+lint: ## run rustfmt, clippy, rustdoc and shellcheck; warnings are errors
 	@scripts/build lint
 
+.PHONY: doc
+doc: ## build the module's documentation: build/doc/arp_hidden/index.html
+	@scripts/build doc
+
 .PHONY: clean
-clean: ## remove what was built in this checkout; the cache stays
+clean: ## remove what was built in this checkout, but not the cache
 	rm -rf build

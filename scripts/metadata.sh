@@ -2,22 +2,81 @@
 # What a kernel must have for the module, and the Rust metadata that Debian's headers packages lack. Sourced by
 # scripts/build, scripts/kernel and, on a server, debian/dkms-build; who sources it has a die().
 
-# check_kernel KDIR: ends with one line if the module cannot be built for the kernel of KDIR, or not here.
+# The oldest kernel whose kernel crate will do: module! has parameters since then.
+OLDEST_CRATE=6.19
+
+older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# Whether the module must bring a kernel crate with it, for the kernel of KDIR has no Rust or too old a crate.
+lacks_crate() {
+	! grep -qx CONFIG_RUST=y "$1/include/config/auto.conf" ||
+		older "$(<"$1/include/config/kernel.release")" $OLDEST_CRATE
+}
+
+# check_kernel KDIR [CRATES]: ends with one line if the module cannot be built for the kernel of KDIR, or not here; with
+# CRATES, the folder of scripts/crates, self-contained.
 check_kernel() {
-	local kdir=$1 conf=$1/include/config/auto.conf option tool wanted found
+	local kdir=$1 crates=${2:-} conf=$1/include/config/auto.conf option tool wanted found
 	[ -e "$conf" ] || die "$kdir is not configured: run 'make olddefconfig prepare' in the kernel tree"
-	for option in RUST MODULES INET SYSCTL NETFILTER_FAMILY_ARP DYNAMIC_FTRACE_WITH_ARGS; do
+	for option in MODULES INET SYSCTL NETFILTER_FAMILY_ARP DYNAMIC_FTRACE_WITH_ARGS; do
 		grep -qx "CONFIG_$option=y" "$conf" ||
 			die "the kernel of $kdir lacks CONFIG_$option: the module needs a kernel that has it"
 	done
-	for tool in rustc bindgen; do
-		command -v $tool >/dev/null || die "$tool is missing: install the version that the kernel was built with"
+	wanted=$(compiler_of "$conf" CC)
+	case $wanted in
+	*clang*) tool=clang ;;
+	*) tool=${wanted%% *} ;;
+	esac
+	tool=${CC:-$tool}
+	command -v "$tool" >/dev/null || die "$tool is missing: the kernel of $kdir was built with '$wanted'; CC= names another"
+	for tool in "${RUSTC:-rustc}" "${BINDGEN:-bindgen}"; do
+		command -v "$tool" >/dev/null || die "$tool is missing: install it; RUSTC= and BINDGEN= name another"
 	done
-	# Newer kernels write it without quotes.
-	wanted=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\?\([^"]*\)"\?$/\1/p' "$conf")
-	found=$(rustc --version)
+	if [ -n "$crates" ]; then
+		check_tools "$crates"
+		# Rust in such kernels goes by other rules (init/Kconfig), of which their own Rust support takes care.
+		for option in RANDSTRUCT GCC_PLUGIN_RANDSTRUCT CFI CFI_CLANG LTO_CLANG KASAN_SW_TAGS; do
+			! grep -qx "CONFIG_$option=y" "$conf" ||
+				die "the kernel of $kdir has CONFIG_$option: a self-contained module cannot be built for it"
+		done
+		return
+	fi
+	lacks_crate "$kdir" &&
+		die "the kernel crate of $kdir is too old or missing: the oldest that the module can use is $OLDEST_CRATE's"
+	wanted=$(compiler_of "$conf" RUSTC)
+	found=$("${RUSTC:-rustc}" --version)
 	[ "${wanted%% (*}" = "${found%% (*}" ] ||
-		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc"
+		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc, or name it with RUSTC="
+}
+
+# The compiler that a kernel was built with. Newer kernels write it without quotes.
+compiler_of() { sed -n "s/^CONFIG_${2}_VERSION_TEXT=\"\?\([^\"]*\)\"\?$/\1/p" "$1"; }
+
+# Any rustc and bindgen will do that the crates can be compiled with.
+check_tools() {
+	local name tool wanted found
+	for name in rustc bindgen; do
+		tool=${RUSTC:-rustc}
+		[ $name = rustc ] || tool=${BINDGEN:-bindgen}
+		wanted=$(sh "$1/scripts/min-tool-version.sh" $name)
+		found=$("$tool" --version | cut -d' ' -f2)
+		! older "$found" "$wanted" || die "$tool is $found, and $wanted is needed: install a newer one, or name it with ${name^^}="
+	done
+	[ -e "$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs" ] ||
+		die "the source of Rust's core is missing: install rust-src"
+}
+
+# check_metadata KDIR: ends with one line if the kernel's own Rust metadata is missing, which says what package has it.
+check_metadata() {
+	local package
+	[ ! -e "$1/rust/libkernel.rmeta" ] || return 0
+	case $(compiler_of "$1/include/config/auto.conf" CC) in
+	*Ubuntu*) package="install linux-lib-rust-$(<"$1/include/config/kernel.release")" ;;
+	*Debian*) package="'make deb' makes packages that restore it" ;;
+	*'Red Hat'*) package="install the whole of kernel-devel" ;;
+	*) package="install the kernel's complete devel package" ;;
+	esac
+	die "$1 lacks the Rust metadata (rust/libkernel.rmeta): $package, or build with RUST=own"
 }
 
 # unpack_source TARBALL SRC: what of the kernel's source compose() has a use for, which is less than half of it.

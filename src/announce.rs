@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ARP that this host sends: which sender address its solicitations carry (rows 11 to 15), and the replies that must
-//! not go out (row 31).
+//! ARP packets that this host sends: selects the sender address of its solicitations (rows 11 to 15) and drops replies
+//! that would give away an address that was just added (row 31).
 
 use crate::{
     abi::{
@@ -19,7 +19,7 @@ use crate::{
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
 
-/// Before arptables and nft, which are to see what goes out.
+/// The hook at NF_ARP_OUT. It runs before arptables and nft, so that they see what goes out.
 pub(crate) struct Announce;
 
 impl ArpHook for Announce {
@@ -35,7 +35,8 @@ impl ArpHook for Announce {
         frame: &mut Frame,
         rcu: &rcu::Guard,
     ) -> Verdict {
-        // First, for the kernel has looked at its routes already: what they led to is known below.
+        // Ask first: the kernel has read its routes already, and the fence in here keeps the index lookups below
+        // behind those reads.
         let settled = namespace.is_settled();
         if arp::is_request(frame.packet()) {
             solicitation(namespace, net, dev, frame, rcu)
@@ -47,7 +48,7 @@ impl ArpHook for Announce {
     }
 }
 
-/// A reply, while an address or a local route has been known for less than a grace period.
+/// Decides about a reply while an address or a local route is younger than a grace period.
 #[cold]
 fn reply(
     namespace: &Namespace,
@@ -61,7 +62,7 @@ fn reply(
     let Some(reply) = layout.read(bytes) else {
         return Verdict::Accept;
     };
-    // Row 15: an announcement.
+    // Row 15: gratuitous.
     if reply.sip == reply.tip {
         return Verdict::Accept;
     }
@@ -94,7 +95,7 @@ fn solicitation(
     let Some(packet) = layout.read(frame.packet()) else {
         return Verdict::Accept;
     };
-    // What a bond sends out of a port is its ARP monitor's: the kernel solicits out of the bond.
+    // Through a port, a bond sends only the requests of its ARP monitor. The kernel solicits through the bond.
     if !policy::solicits(&packet) || dev.is_bond_port() {
         return Verdict::Accept;
     }
@@ -112,7 +113,7 @@ fn solicitation(
     if announced == sip {
         return Verdict::Accept;
     }
-    // No memory for a frame of our own: better not asked than announced.
+    // No memory for a private copy. Rather lose the request than announce the address.
     let Ok(bytes) = frame.packet_mut() else {
         return Verdict::Drop;
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the flags of a namespace ask for: the two netfilter hooks, the redirection of source selection and what these
-//! have to know. A namespace that conceals nothing has none of it.
+//! Arms and disarms what the flags of a namespace need: the two netfilter hooks, the redirection of source selection,
+//! and the index of addresses. A namespace that conceals nothing has none of these.
 
 use crate::{
     abi::{
@@ -18,17 +18,17 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// What a namespace's flags ask for: so many devices are concealed, so many of them hidden.
+/// How many devices of a namespace have flags in force.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Demand {
-    /// Where any is, ARP is to be looked at.
+    /// Concealed devices. With at least one, the ARP hooks are needed.
     pub(crate) concealed: usize,
-    /// Where any is, sources are to be selected around them.
+    /// Hidden devices. With at least one, the redirection is needed too.
     pub(crate) hidden: usize,
 }
 
 impl Demand {
-    /// With one device more that has such flags in force.
+    /// Adds a device with these flags in force.
     pub(crate) fn with(self, flags: Flags) -> Self {
         Self {
             concealed: self.concealed + usize::from(flags.conceal()),
@@ -36,7 +36,7 @@ impl Demand {
         }
     }
 
-    /// With one device less that has such flags in force.
+    /// Removes a device with these flags in force.
     pub(crate) fn without(self, flags: Flags) -> Self {
         Self {
             concealed: self.concealed - usize::from(flags.conceal()),
@@ -70,24 +70,24 @@ impl PerNet for Arming {
     }
 
     fn pre_exit(&self, _: &Net) {
-        // What is armed stays so until the last concealed device has gone: they still receive.
+        // The hooks stay until the last concealed device has left: the devices still receive.
     }
 }
 
 impl Arming {
-    /// What the flags in force ask for.
+    /// Returns what the flags in force need.
     pub(crate) fn demand(&self, rtnl: &Rtnl) -> Demand {
         *self.demand.get(rtnl)
     }
 
-    /// Arms what `demand` asks for besides what is armed. To be called before the flags say so, and followed by
-    /// [`Self::settle`] when they do. After an error nothing has changed. Sleeps.
+    /// Arms what `demand` needs and is not armed. Call it before setting the flags, and [`Self::settle`] after that.
+    /// An error changes nothing. Sleeps.
     pub(crate) fn raise(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) -> Result {
         self.arm(net, demand, rtnl)
             .inspect_err(|_| self.disarm(net, self.demand(rtnl), rtnl))
     }
 
-    /// The flags in force ask for `demand` now: disarms the rest. Sleeps.
+    /// Notes that the flags in force need `demand`, and disarms the rest. Sleeps.
     pub(crate) fn settle(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) {
         *self.demand.get_mut(rtnl) = demand;
         self.disarm(net, demand, rtnl);
@@ -96,7 +96,7 @@ impl Arming {
     fn arm(&self, net: &Net, demand: Demand, rtnl: &mut Rtnl) -> Result {
         let namespace = Namespace::of(net);
         if demand.concealed != 0 {
-            // The addresses first: the hooks rely on them.
+            // Index the addresses first: the hooks rely on the index.
             namespace.activate(net, rtnl)?;
             self.hear.register(net, rtnl)?;
             self.announce.register(net, rtnl)?;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ARP packet (RFC 826), as far as a decision needs it.
+//! Reads and writes the fields of ARP packets (RFC 826) that decisions need.
 //!
-//! Pure: no kernel types, tested on the host. Addresses are in host byte order.
+//! No kernel types, so that the tests run on the host. Addresses are in host byte order.
 
-/// Where the fixed header ends and the sender's hardware address begins.
+/// The length of the fixed header, which the sender's hardware address follows.
 const HEADER_LEN: usize = 8;
 const OP: usize = 6;
 const OP_REQUEST: [u8; 2] = [0, 1];
@@ -18,7 +18,7 @@ pub(crate) fn is_request(bytes: &[u8]) -> bool {
 /// An ARP packet for IPv4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Packet {
-    /// The operation is "request"; no other asks or announces as the kernel solicits.
+    /// Whether the operation is a request.
     pub(crate) is_request: bool,
     /// Sender protocol address.
     pub(crate) sip: u32,
@@ -26,8 +26,10 @@ pub(crate) struct Packet {
     pub(crate) tip: u32,
 }
 
-/// Where the addresses of a packet lie, by what the device is: the kernel takes a packet only if its hardware
-/// address length is the device's, and IP over IEEE 1394 (RFC 2734) has no target hardware address.
+/// The offsets of the addresses in a packet.
+///
+/// They depend on the device: the kernel accepts only packets with the device's hardware address length, and IP over
+/// IEEE 1394 (RFC 2734) has no target hardware address.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     sip: usize,
@@ -35,7 +37,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout on a device with hardware addresses of `addr_len` bytes.
+    /// Returns the layout for hardware addresses of `addr_len` bytes.
     #[inline]
     pub(crate) fn new(addr_len: u8, has_target_hardware_address: bool) -> Layout {
         let addr_len = usize::from(addr_len);
@@ -51,10 +53,10 @@ impl Layout {
         }
     }
 
-    /// Reads a packet; `None` if it is cut short.
+    /// Reads a packet. Returns `None` if it is truncated.
     #[inline]
     pub(crate) fn read(self, bytes: &[u8]) -> Option<Packet> {
-        // What follows need not be checked.
+        // One check instead of three.
         let bytes = bytes.get(..self.tip + 4)?;
         Some(Packet {
             is_request: is_request(bytes),
@@ -63,17 +65,17 @@ impl Layout {
         })
     }
 
-    /// The sender's hardware address; nothing of a packet that is cut short.
+    /// Returns the sender's hardware address, or nothing if the packet is truncated.
     pub(crate) fn sha(self, bytes: &[u8]) -> &[u8] {
         bytes.get(HEADER_LEN..self.sip).unwrap_or_default()
     }
 
-    /// The target's hardware address; nothing of a packet that is cut short or has none.
+    /// Returns the target's hardware address, or nothing if the packet is truncated or has none.
     pub(crate) fn tha(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.sip + 4..self.tip).unwrap_or_default()
     }
 
-    /// Writes another sender protocol address. Does nothing to a packet that is cut short.
+    /// Replaces the sender protocol address. Does nothing if the packet is truncated.
     pub(crate) fn write_sip(self, bytes: &mut [u8], sip: u32) {
         if let Some(field) = bytes.get_mut(self.sip..self.sip + 4) {
             field.copy_from_slice(&sip.to_be_bytes());

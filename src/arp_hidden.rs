@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `hidden` and `arp_invisible`: the flags of Linux 2.2 that keep a device's addresses out of ARP and out of
-//! the selection of sources, for hosts that share an address (LVS real servers, anycast).
+//! `hidden` and `arp_invisible`: the flags of Linux 2.2 that keep a device's addresses out of ARP and out of source
+//! address selection, for hosts that share an address (LVS real servers, anycast).
 //!
-//! This file loads and unloads, in order. Each floor below knows only those further down:
+//! This file loads and unloads the module. Each floor uses only the floors below it:
 //!
-//! - [`knobs`], [`events`]: what comes in, from the operator and from the kernel;
-//! - [`arming`]: which hooks the flags ask for;
-//! - [`hear`], [`announce`], [`select`]: the three places where a packet or a choice is met;
+//! - [`knobs`], [`events`]: the operator's writes and the kernel's events;
+//! - [`arming`]: which hooks the flags need;
+//! - [`hear`], [`announce`], [`select`]: the hooks;
 //! - [`statistics`], [`notice`]: what the operator sees;
 //! - [`state`]: what is known of a namespace;
 //! - [`policy`], [`arp`]: pure decisions and the ARP packet;
-//! - [`abi`]: safe wrappers of the kernel's C interfaces, and all of the unsafe code.
+//! - [`abi`]: safe wrappers of the kernel's C interfaces, with all unsafe code.
 
 #![deny(unsafe_code)]
 
@@ -50,12 +50,11 @@ module! {
     },
 }
 
-/// What is registered with the kernel, in the order in which it goes when the module is unloaded.
+/// What is registered with the kernel, in the order in which it is dropped when the module is unloaded.
 ///
-/// First the devices: each is forgotten as if it left, so the flags cease to act, the hooks and the
-/// redirection go, and routes select their sources anew. Then what followed addresses and namespaces, whose
-/// end waits for a grace period. When nothing can free anything any more, the memory that was freed under RCU
-/// is waited for.
+/// First the devices: each is forgotten as if it had left, which disarms the hooks and the redirection and has routes
+/// select their sources anew. Then the notifiers of addresses and the state of namespaces, whose end waits for a grace
+/// period. Last, when nothing can free memory under RCU any more, the barrier waits for what is still to be freed.
 #[pin_data]
 struct ArpHidden {
     #[pin]
@@ -87,9 +86,10 @@ impl kernel::InPlaceModule for ArpHidden {
             _: {
                 state::loaded();
                 pr_info!(
-                    "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}\n",
+                    "version {}: net.ipv4.conf.*.hidden and .arp_invisible; source selection {}; {}\n",
                     env!("ARP_HIDDEN_VERSION"),
                     if state::selects_sources() { "on" } else { "off, by parameter" },
+                    env!("ARP_HIDDEN_RUST"),
                 );
             },
         }? Error)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's events: devices and namespaces that come, change and go, addresses that come (rows 23 to 25).
+//! Handles the kernel's events: devices and namespaces that come, change and go, and new addresses (rows 23 to 25).
 
 use crate::{
     abi::{
@@ -20,10 +20,10 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString};
 
-/// The files that every namespace has.
+/// The files in every namespace.
 #[pin_data]
 pub(crate) struct Directories {
-    /// The knobs' in `conf/all` and `conf/default`, and the table of devices.
+    /// The knobs in `conf/all` and `conf/default`, and `/proc/net/arp_hidden`.
     files: RtnlCell<Option<([Files; 2], proc_net::File<statistics::Table>)>>,
 }
 
@@ -51,7 +51,7 @@ impl PerNet for Directories {
     }
 }
 
-/// Follows the devices of all namespaces.
+/// Handles device events in all namespaces.
 pub(crate) struct Devices;
 
 impl netdevice::Notify for Devices {
@@ -64,7 +64,8 @@ impl netdevice::Notify for Devices {
                 Ok(())
             }
             netdevice::Event::ChangeName => name(net, dev, rtnl),
-            // Below 68 bytes the device's IPv4 state goes, with the kernel's own knobs; above, it comes anew.
+            // With an MTU below 68 bytes, the kernel destroys the device's IPv4 state and its own knobs; with a larger
+            // one it creates them anew.
             netdevice::Event::ChangeMtu if dev.in_device_rtnl(rtnl).is_some() => {
                 add(net, dev, rtnl)
             }
@@ -72,16 +73,16 @@ impl netdevice::Notify for Devices {
                 remove(net, dev, rtnl);
                 Ok(())
             }
-            // A loopback device owns more than its addresses, by routes that go and come with it.
+            // The prefixes of a loopback device are local routes, which come and go when it is set up or down.
             netdevice::Event::Turning => {
                 if dev.is_loopback() {
-                    Namespace::of(net).routes().change();
+                    Namespace::of(net).loopback_turns(rtnl);
                 }
                 Ok(())
             }
             netdevice::Event::Turned => {
                 if dev.is_loopback() {
-                    Namespace::of(net).routes().changed();
+                    Namespace::of(net).loopback_turned(rtnl);
                 }
                 Ok(())
             }
@@ -89,7 +90,7 @@ impl netdevice::Notify for Devices {
     }
 }
 
-/// A device has come: it takes the values of `default`.
+/// Adds a device, with the values of `default`.
 fn add(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
     let namespace = Namespace::of(net);
     let arming = Arming::of(net);
@@ -113,7 +114,7 @@ fn add(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
     added
 }
 
-/// A device goes, or the module does.
+/// Removes a device that leaves, or that the module no longer follows.
 fn remove(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) {
     let namespace = Namespace::of(net);
     let Some(device) = namespace.device(dev.ifindex()) else {
@@ -122,17 +123,17 @@ fn remove(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) {
     let arming = Arming::of(net);
     let before = arming.demand(rtnl);
     let after = before.without(device.in_force.get());
-    // Its addresses may be known for longer, when the module goes and the device does not.
+    // When the module is unloaded, the index may outlive the device's entry.
     device.in_force.set(Flags::default());
     namespace.forget(device.ifindex, rtnl);
     arming.settle(net, after, rtnl);
-    // A device that goes has lost its addresses, and the kernel has selected anew.
+    // A device that leaves has lost its addresses already, so the kernel has selected sources anew.
     if before.hidden != after.hidden && dev.in_device_rtnl(rtnl).is_some() {
         net.reselect_sources(rtnl);
     }
 }
 
-/// Makes the files of a device stand under its name.
+/// Registers the files of a device under its current name.
 fn name(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
     let Some(device) = Namespace::of(net).device(dev.ifindex()) else {
         return Ok(());
@@ -146,7 +147,7 @@ fn name(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) -> Result {
     Ok(())
 }
 
-/// Follows the addresses of all namespaces.
+/// Handles new addresses in all namespaces.
 pub(crate) struct Addresses;
 
 impl inetaddr::Notify for Addresses {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that this host receives: which get no reply (rows 1 to 10).
+//! ARP requests that this host receives: drops those that get no reply (rows 1 to 10).
 
 use crate::{
     abi::{
@@ -16,7 +16,7 @@ use crate::{
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
 
-/// After arptables and nft had their say, before `arp_process`.
+/// The hook at NF_ARP_IN. It runs after arptables and nft, before `arp_process`.
 pub(crate) struct Hear;
 
 impl ArpHook for Hear {
@@ -53,7 +53,7 @@ impl ArpHook for Hear {
     }
 }
 
-/// Counts and traces a request that gets no reply: one that `dev` received from `sha`.
+/// Counts and traces a request that gets no reply. `dev` received it from `sha`.
 pub(crate) fn note(
     dev: &NetDevice,
     kind: Unanswered,
@@ -81,7 +81,7 @@ pub(crate) fn note(
 }
 
 impl Layout {
-    /// The layout of ARP packets on a device.
+    /// Returns the layout of ARP packets on a device.
     #[inline]
     pub(crate) fn of(dev: &NetDevice) -> Self {
         Self::new(dev.addr_len(), dev.arp_has_target_hardware_address())

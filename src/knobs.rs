@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operator's writes: the files `net/ipv4/conf/{all,default,IF}/{hidden,arp_invisible}`, and what a write does
-//! (rows 20 to 23).
+//! Handles the operator's writes to `net/ipv4/conf/{all,default,IF}/{hidden,arp_invisible}` (rows 20 to 23).
 
 use crate::{
     abi::{
@@ -54,7 +53,7 @@ impl<K: Describe> IntFile for File<K> {
     }
 
     fn set(net: &Net, target: i32, value: i32) -> Result {
-        // The module is still being loaded. What was armed now would not know whose addresses it sees.
+        // While the module is being loaded, not every device is known: the index would lack owners.
         if !state::is_loaded() {
             return Err(rtnl::restart());
         }
@@ -67,7 +66,7 @@ impl<K: Describe> IntFile for File<K> {
     }
 }
 
-/// Makes the files of a directory appear beside the kernel's own. Sleeps.
+/// Registers the files of a directory, beside the kernel's own. Sleeps.
 pub(crate) fn files(net: &Net, name: &CStr, target: Target) -> Result<Files> {
     const ENTRIES: &[Entry] = &[
         Entry::new::<File<Hidden>>(),
@@ -96,7 +95,7 @@ struct Change {
 }
 
 impl Change {
-    /// Writes. After an error nothing has changed. Sleeps.
+    /// Carries out the write. An error changes nothing. Sleeps.
     fn write(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
         let namespace = Namespace::of(net);
         let arming = Arming::of(net);
@@ -120,7 +119,7 @@ impl Change {
                 .with(values.enabled_by(all));
         });
         prepared?;
-        // In this order nothing gets out in between: what is to be looked at is, before a flag says why.
+        // Arm first, set the flags last: a packet that sees a flag also passes through the hooks.
         arming.raise(net, after, rtnl)?;
         self.for_each(namespace, rtnl, |device| {
             if self.reaches(net, device) {
@@ -157,7 +156,7 @@ impl Change {
         flags
     }
 
-    /// Calls `f` for the devices whose flags in force the write may change.
+    /// Calls `f` for each device whose flags in force the write may change.
     fn for_each(&self, namespace: &Namespace, rtnl: &Rtnl, mut f: impl FnMut(&Device)) {
         match self.target {
             Target::All | Target::Default => namespace.devices(rtnl).for_each(f),
@@ -169,7 +168,8 @@ impl Change {
         }
     }
 
-    /// Whether it changes the device's value. `default` reaches whom it reaches in `devinet_copy_dflt_conf` (row 23).
+    /// Whether the write changes the device's value. A write to `default` reaches the devices that
+    /// `devinet_copy_dflt_conf` would change (row 23).
     fn reaches(&self, net: &Net, device: &Device) -> bool {
         match self.target {
             Target::All => false,
@@ -179,7 +179,7 @@ impl Change {
     }
 }
 
-/// Whether a user has configured a device, so that the kernel's own `default` does not reach it any more.
+/// Whether a user has configured the device, so that a write to the kernel's own `default` knobs leaves it alone.
 fn is_configured(net: &Net, device: &Device) -> bool {
     let rcu = rcu::read_lock();
     let dev = net.device(device.ifindex, &rcu);

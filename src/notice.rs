@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Warnings about a configuration that does not do what its author expects: each is logged when the configuration
-//! comes about, and once.
+//! Logs warnings about configurations that do not do what their author expects: once each, when the configuration
+//! arises.
 
 use crate::{
     abi::{
@@ -17,23 +17,23 @@ use kernel::{
     sync::rcu, //
 };
 
-/// How many devices and addresses the wide-prefix check examines at most: it runs under the RTNL. A host with more
-/// gets them from a program, which knows what it does.
+/// The most devices and addresses that the wide-prefix check examines after a write, because it runs under the RTNL.
+/// Larger hosts are configured by programs, which rarely mistype a prefix.
 pub(crate) const ON_A_WRITE: usize = 1 << 12;
-/// The same where an address is added, which must not take longer on a host that has many.
+/// The same after an address was added. This must not get slower on a host that has many.
 const ON_AN_ADDRESS: usize = 1 << 8;
 
-/// A device is hidden, but the module was loaded with `source_selection=0`.
+/// Warns that a device is hidden while the module was loaded with `source_selection=0`.
 pub(crate) fn selection_is_off() {
     kernel::pr_warn_once!(
         "source_selection=0: hidden addresses may still be selected as source addresses\n"
     );
 }
 
-/// The selection of a source for what leaves by `dev` has passed over `hidden`, and nothing is left. In any context
-/// that the kernel selects addresses in.
+/// Warns that source selection for packets leaving by `dev` skipped `hidden`, and no address was left. In any context
+/// in which the kernel selects addresses.
 ///
-/// This is what happens on a host with unnumbered uplinks whose own address is on a hidden interface.
+/// Happens on hosts with unnumbered uplinks whose own address is on a hidden device.
 pub(crate) fn no_source(
     namespace: &Namespace,
     dev: &NetDevice,
@@ -56,25 +56,24 @@ pub(crate) fn no_source(
     );
 }
 
-/// An address has been added in a namespace with so many concealed devices.
+/// Checks a new address in a namespace with `concealed` concealed devices.
 pub(crate) fn address_added(ifa: &InIfaddr, concealed: usize, rtnl: &mut Rtnl) {
     let net = ifa.device().net();
     let conceals = |dev| Namespace::of(net).flags(dev, &rcu::read_lock()).conceal();
-    // Addresses of /32 on a concealed device, which is what VIPs are, have nothing to warn about.
+    // Fast path: a VIP with /32 on a concealed device cannot cause the warning.
     if concealed != 0 && (is_wide(ifa) || !conceals(ifa.device())) {
         look_for_wide_prefixes(net, ON_AN_ADDRESS, rtnl);
     }
 }
 
-/// Looks for concealed addresses with a prefix that takes in a visible device's address, and logs a warning for each
-/// device once.
+/// Warns about concealed addresses whose prefix covers an address of a visible device, once for each concealed device.
 ///
-/// The kernel routes a prefix to the device that has an address of it, with that address as the source, which
-/// a flag leaves alone: a VIP with the mask of its network instead of /32 takes that network away from the
-/// device that it is on. On lo, all of the network becomes local; on another device it has a second connected
-/// route, and which of them counts depends on the order of events.
+/// The kernel routes the prefix of an address to its device, with the address as the source, and the flags do not
+/// change routes. So a VIP with the mask of its network instead of /32 takes that network away from the device that
+/// it is on. On lo, the whole network becomes local. On another device, the network has two connected routes, and
+/// which one is used depends on their order of creation.
 ///
-/// Examines at most so many devices and addresses.
+/// Examines at most `looks` devices and addresses.
 pub(crate) fn look_for_wide_prefixes(net: &Net, mut looks: usize, _: &mut Rtnl) {
     let rcu = rcu::read_lock();
     let namespace = Namespace::of(net);
@@ -105,14 +104,14 @@ pub(crate) fn look_for_wide_prefixes(net: &Net, mut looks: usize, _: &mut Rtnl) 
     }
 }
 
-/// Takes one of the looks that are left; `None` if none is.
+/// Uses up one look. Returns `None` if none is left.
 fn spend(looks: &mut usize) -> Option<()> {
     *looks = looks.checked_sub(1)?;
     Some(())
 }
 
-/// An address of `dev` with a prefix that takes in an address of a visible device, and that device, if `looks`
-/// reach that far.
+/// Returns an address of `dev` whose prefix covers an address of a visible device, and that device, if they are found
+/// within `looks`.
 fn wide_prefix<'a>(
     net: &'a Net,
     namespace: &Namespace,
@@ -142,7 +141,7 @@ fn wide_prefix<'a>(
     None
 }
 
-/// Whether an address makes routes to others than itself. 127.0.0.0/8 is everybody's.
+/// Whether an address brings a route to others than itself. 127.0.0.0/8 does not count: every host has it.
 fn is_wide(ifa: &InIfaddr) -> bool {
     ifa.prefix_len() < 32 && !ifa.local().is_loopback()
 }

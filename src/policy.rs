@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is answered and what is announced: the decisions of `Documentation/semantics.md`, as pure functions
-//! of facts.
+//! Decides what to reply to and what to announce, as pure functions: the rules of `Documentation/semantics.md`.
 //!
-//! Nothing here knows the kernel: the hooks gather the facts, ask, and carry out the verdict. The unit tests
-//! name the rows of the semantics; they run on the host.
+//! Nothing here depends on the kernel. The hooks gather the facts, call these functions and carry out the verdict. The
+//! unit tests are named after the rows of the semantics and run on the host.
 
 use crate::arp::Packet;
 
-/// What is in force on a device: its own flags, each of them void unless `conf/all` has the same flag set.
+/// The flags in force on a device: its own ones, each only if `conf/all` has the same flag set.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Flags {
-    /// `hidden`: 0, 1, or 2, which leaves unicast requests unanswered too.
+    /// `hidden`: 0, 1 or 2. With 2, unicast requests get no reply either.
     pub(crate) hidden: i32,
     /// `arp_invisible`: 0 or 1.
     pub(crate) arp_invisible: i32,
 }
 
 impl Flags {
-    /// The flags in force on a device that has `self` set while `conf/all` has `all`.
+    /// Returns the flags in force on a device with the flags `self` while `conf/all` has `all`.
     ///
-    /// AND, unlike `arp_ignore` (max) and `arp_filter` (or): the value is the device's, `all` enables it.
+    /// The two are combined by AND, unlike `arp_ignore` (max) and `arp_filter` (OR). The value is the device's.
     #[inline]
     pub(crate) fn enabled_by(self, all: Flags) -> Flags {
         Flags {
@@ -45,7 +44,7 @@ impl Flags {
         self.hidden != 0
     }
 
-    /// Whether even a unicast request for the device's addresses stays unanswered.
+    /// Whether unicast requests for the device's addresses get no reply either.
     fn strict(self) -> bool {
         self.hidden == 2
     }
@@ -54,36 +53,36 @@ impl Flags {
 /// Why an address is concealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Why<O> {
-    /// An owner of the address; one of them where there are several.
+    /// An owner of the address, one of them if there are several.
     pub(crate) owner: O,
-    /// What is in force on it.
+    /// The flags in force on it.
     pub(crate) flags: Flags,
 }
 
-/// How an address stands in the l3 domain (VRF) of the device that hears or sends a frame, by its owners.
+/// How an address stands for the device that received or will send a packet, according to its owners.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing<O> {
-    /// No device of the domain has it.
+    /// It has no owner.
     NotOurs,
-    /// A device that is not concealed has it: ARP goes on as if there were no flags.
+    /// At least one owner is not concealed: the flags do not apply.
     Visible,
     /// Every owner is concealed.
     Concealed {
-        /// The first of them.
+        /// The first owner.
         why: Why<O>,
-        /// The device that hears or sends the frame is one of them.
+        /// Whether the device that received or will send the packet is an owner.
         here: bool,
-        /// Every owner asks for silence to unicast requests too.
+        /// Whether every owner has `hidden` set to 2.
         strict: bool,
     },
 }
 
 impl<O> Standing<O> {
-    /// The standing of an address whose owners in the domain are `owners`: for each its flags in force and
-    /// whether it is the device that hears or sends the frame.
+    /// Returns the standing of an address with these owners: each with its flags in force, and whether it is the device
+    /// that received or will send the packet.
     ///
-    /// One visible owner makes the address visible: the one that keepalived adds to eth0 on the master,
-    /// beside the one on hidden lo that every node has.
+    /// One visible owner makes the address visible. keepalived relies on that: it adds the VIP to eth0 of the master,
+    /// while every node has it on hidden lo.
     pub(crate) fn of(mut owners: impl Iterator<Item = (O, Flags, bool)>) -> Self {
         let Some((owner, flags, mut here)) = owners.next() else {
             return Standing::NotOurs;
@@ -104,19 +103,19 @@ impl<O> Standing<O> {
     }
 }
 
-/// The kinds of requests that stay unanswered.
+/// The kinds of requests that get no reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unanswered {
     /// Broadcast or multicast.
     Broadcast,
-    /// To our own hardware address.
+    /// To this host's hardware address.
     Unicast,
-    /// Duplicate address detection, by whatever cast.
+    /// Duplicate address detection, broadcast or unicast.
     Dad,
 }
 
-/// Whether a request, received by unicast (PACKET_HOST) or not, stays unanswered, given the standing of its
-/// tip on the receiving device: as what, and why. Rows 1 to 6 and 9a.
+/// Returns the kind of a request that gets no reply and the reason, given the standing of its tip for the receiving
+/// device and whether it was unicast (PACKET_HOST). `None` leaves the request to the kernel. Rows 1 to 6 and 9a.
 #[inline]
 pub(crate) fn silences<O>(
     packet: &Packet,
@@ -124,13 +123,13 @@ pub(crate) fn silences<O>(
     tip: Standing<O>,
 ) -> Option<(Unanswered, Why<O>)> {
     match tip {
-        // Rows 6 and 8: a visible device's, or not ours: the kernel decides.
+        // Rows 6 and 8: visible, or not ours.
         Standing::Visible | Standing::NotOurs => None,
-        // Rows 3 and 5: the receiving device's own.
+        // Rows 3 and 5: the receiving device owns it.
         Standing::Concealed { here: true, .. } => None,
-        // Row 4: duplicate address detection, by whatever cast.
+        // Row 4: duplicate address detection.
         Standing::Concealed { why, .. } if packet.sip == 0 => Some((Unanswered::Dad, why)),
-        // Row 9a: another machine takes the address over, by whatever cast.
+        // Row 9a: another host announces that it has taken the address over.
         Standing::Concealed { why, .. } if packet.sip == packet.tip => {
             let kind = if unicast() {
                 Unanswered::Unicast
@@ -139,7 +138,7 @@ pub(crate) fn silences<O>(
             };
             Some((kind, why))
         }
-        // Row 2: a neighbour that knows our hardware address already.
+        // Row 2: the sender knows our hardware address already.
         Standing::Concealed { why, strict, .. } if unicast() => {
             strict.then_some((Unanswered::Unicast, why))
         }
@@ -148,8 +147,8 @@ pub(crate) fn silences<O>(
     }
 }
 
-/// Whether a packet that this host sends is a neighbour solicitation of its own, whose sip is looked at.
-/// Row 15 is all else: replies, gratuitous ARP and probes without a sender address.
+/// Whether a packet that this host sends is a neighbour solicitation with a sender address. Row 15 is everything else:
+/// replies, gratuitous ARP, and probes without a sender address.
 #[inline]
 pub(crate) fn solicits(packet: &Packet) -> bool {
     packet.is_request && packet.sip != 0 && packet.sip != packet.tip
@@ -158,17 +157,17 @@ pub(crate) fn solicits(packet: &Packet) -> bool {
 /// The sender address of a neighbour solicitation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Announced<O> {
-    /// Its sip.
+    /// Its sip, unchanged.
     AsIs,
-    /// One that is selected anew: because the sip is concealed, or because nobody has it any more.
+    /// Another one, because the sip is concealed, or (`None`) because no device has it any more.
     Another(Option<Why<O>>),
 }
 
-/// Which sender address a neighbour solicitation carries, given the sip's standing on the sending device, and whether
-/// the kernel takes the sip for local. Rows 11, 12 and 14: the sender may be an owner itself.
+/// Decides which sender address a neighbour solicitation carries, given the standing of the sip for the sending device,
+/// and whether the kernel considers the sip local. Rows 11, 12 and 14; the sending device may be an owner itself.
 ///
-/// The kernel solicits with a local address. If nobody has it, it has gone in between, and may have been concealed
-/// (row 31).
+/// The kernel solicits only with local addresses. If no device has the sip, it was removed in between and may have been
+/// concealed (row 31).
 #[inline]
 pub(crate) fn announces<O>(sip: Standing<O>, is_local: impl FnOnce() -> bool) -> Announced<O> {
     match sip {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The selection of source addresses, around hidden devices (rows 16 to 20).
+//! Keeps hidden addresses out of source address selection (rows 16 to 20).
 //!
-//! All of the kernel selects by one function, `inet_select_addr(D, ...)`: an address of D itself if it has a
-//! usable one; if not, one of the VRF master or of any other device. Only this fall-back passes over hidden
-//! devices. So the kernel's function is called as ever, and only where it comes back with a hidden device's
-//! address from there, its fall-back is done once more, around those devices.
+//! All of the kernel selects sources through `inet_select_addr(D, ...)`. It returns an address of D if D has a usable
+//! one, and falls back to the VRF master and then to all other devices if not. Only the fall-back must skip hidden
+//! devices. So the replacement calls the kernel's function first, and repeats the fall-back without hidden devices only
+//! if that returned a hidden device's address.
 
 use crate::{
     abi::{
@@ -23,7 +23,7 @@ use crate::{
 use core::net::Ipv4Addr;
 use kernel::{prelude::*, sync::rcu};
 
-/// The redirection, for as long as a namespace has hidden devices.
+/// The redirection, in place while any namespace has hidden devices.
 struct Switch {
     users: usize,
     redirect: Option<Pin<KBox<Redirect<Select>>>>,
@@ -37,15 +37,15 @@ static SWITCH: RtnlCell<Switch> = RtnlCell::new(Switch {
 fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
     KBox::pin_init(Redirect::register(), GFP_KERNEL).inspect_err(|error| {
         if *error == EBUSY {
-            pr_err!("inet_select_addr is held by another user of ftrace (a live patch?), or kernel.ftrace_enabled is 0: change that, or load with source_selection=0\n");
+            pr_err!("cannot redirect inet_select_addr: held by another user of ftrace (a live patch?), or kernel.ftrace_enabled is 0; fix that, or load with source_selection=0\n");
         } else {
-            pr_err!("cannot redirect inet_select_addr ({error:?}): source_selection=0 does without\n");
+            pr_err!("cannot redirect inet_select_addr ({error:?}); source_selection=0 does without it\n");
         }
     })
 }
 
-/// Finds out whether the kernel lets the selection be redirected. While it does, others select by [`Select`], so
-/// namespaces must have their state. Sleeps.
+/// Tries the redirection once, so that loading fails if it cannot work. Meanwhile the kernel selects through
+/// [`Select`], so namespaces must have their state. Sleeps.
 pub(crate) fn probe() -> Result {
     if state::selects_sources() {
         redirect()?;
@@ -53,7 +53,7 @@ pub(crate) fn probe() -> Result {
     Ok(())
 }
 
-/// A namespace has hidden devices from now on.
+/// Redirects source selection for one more namespace with hidden devices. Sleeps.
 pub(crate) fn arm(rtnl: &mut Rtnl) -> Result {
     let switch = SWITCH.get_mut(rtnl);
     if switch.redirect.is_none() {
@@ -63,7 +63,7 @@ pub(crate) fn arm(rtnl: &mut Rtnl) -> Result {
     Ok(())
 }
 
-/// A namespace has no hidden devices any more.
+/// Ends the redirection for a namespace. Sleeps, some tenths of a second if it was the last one.
 pub(crate) fn disarm(rtnl: &mut Rtnl) {
     let switch = SWITCH.get_mut(rtnl);
     switch.users -= 1;
@@ -72,7 +72,7 @@ pub(crate) fn disarm(rtnl: &mut Rtnl) {
     }
 }
 
-/// In the place of `inet_select_addr`.
+/// The replacement of `inet_select_addr`.
 struct Select;
 
 impl SelectAddr for Select {
@@ -87,7 +87,8 @@ impl SelectAddr for Select {
     }
 }
 
-/// Whether no device of the namespace is hidden, or `selected` is known and no hidden device's, as it mostly is.
+/// Whether `selected` stands: no device of the namespace is hidden, or a device owns it and no hidden device does. This
+/// is the common case.
 #[inline]
 fn stands(selected: Ipv4Addr, dev: &NetDevice) -> bool {
     let rcu = SchedGuard::new();
@@ -95,7 +96,7 @@ fn stands(selected: Ipv4Addr, dev: &NetDevice) -> bool {
     !namespace.hides() || namespace.is_visible(selected, &rcu)
 }
 
-/// What is to be selected in place of `selected`, if anything.
+/// Returns the address to use in place of `selected`, which may be `selected` itself.
 #[inline(never)]
 fn select_anew(selected: Ipv4Addr, dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
     let rcu = rcu::read_lock();
@@ -124,8 +125,8 @@ fn select_anew(selected: Ipv4Addr, dev: &NetDevice, dst: Ipv4Addr, scope: u8) ->
     }
 }
 
-/// The address to announce to `target` in place of a concealed one: what `inet_select_addr` selects, but none
-/// of a device that is concealed in any way.
+/// Returns the address to announce to `target` in place of a concealed one: what `inet_select_addr` selects, skipping
+/// every concealed device in its fall-back.
 pub(crate) fn announceable(out: &NetDevice, target: Ipv4Addr, rcu: &rcu::Guard) -> Ipv4Addr {
     if has_usable(out, RT_SCOPE_LINK, rcu) {
         inet_select_addr(out, target, RT_SCOPE_LINK)
@@ -148,9 +149,9 @@ fn has_usable(dev: &NetDevice, scope: u8, rcu: &rcu::Guard) -> bool {
     })
 }
 
-/// The fall-back of `inet_select_addr`, passing over the devices whose flags `skip` says so of: the VRF master
-/// first, then all devices of the l3 domain in the kernel's order. Also the first device that was passed over
-/// though it has a usable address: where the kernel would have found one.
+/// Repeats the fall-back of `inet_select_addr`, without the devices that `skip` selects by their flags: the VRF master
+/// first, then all devices of the l3 domain in the kernel's order. Also returns the first skipped device that has a
+/// usable address: there the kernel would have stopped.
 fn fall_back<'a>(
     dev: &'a NetDevice,
     scope: u8,
@@ -178,7 +179,7 @@ fn fall_back<'a>(
     (Ipv4Addr::UNSPECIFIED, passed_over)
 }
 
-/// `in_dev_select_addr` of net/ipv4/devinet.c.
+/// Does what `in_dev_select_addr` of net/ipv4/devinet.c does.
 fn select_from<'a>(dev: &'a NetDevice, scope: u8, rcu: &'a rcu::Guard) -> Option<&'a InIfaddr> {
     dev.in_device(rcu)?
         .addresses(rcu)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/arp_hidden`: the flags and the counters of each device, as the operator sees them.
+//! Prints `/proc/net/arp_hidden`: the flags and the counters of each device.
 
 use crate::{
     abi::{
@@ -76,7 +76,7 @@ impl DeviceTable for Table {
     }
 }
 
-/// What the operator may have forgotten.
+/// Returns a hint at what the operator may have forgotten.
 fn note(set: Flags, in_force: Flags) -> &'static str {
     let hidden_void = set.hidden != in_force.hidden;
     let arp_invisible_void = set.arp_invisible != in_force.arp_invisible;

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Static inlines and macros of the kernel as functions that Rust can call: one call each, no branch and no
- * decision. Named as the kernel's own rust/helpers/ names them, so that a helper can go when the kernel
- * brings it.
+ * Wraps static inlines and macros of the kernel in functions that Rust can call. Each makes one call and decides
+ * nothing. They are named as in the kernel's own rust/helpers/, so that a helper can go once the kernel has it.
+ *
+ * Also hides the differences of older kernels, so that src/abi/ sees the newest kernel's interfaces. The code depends
+ * on what an interface looks like, not on the kernel's version, because distributions backport. Where the preprocessor
+ * cannot tell, ../../Kbuild looks into the headers (HAVE_...).
  */
 #include "../abi/bindings.h"
 #include "trace.h"
 
 MODULE_VERSION(ARP_HIDDEN_VERSION);
+MODULE_INFO(rust, ARP_HIDDEN_RUST);
 
 void *rust_helper_net_generic(const struct net *net, unsigned int id)
 {
@@ -66,7 +70,19 @@ struct net_device *rust_helper_next_net_device(struct net_device *dev)
 
 struct net_device *rust_helper_netdev_from_index(struct net *net, unsigned long *ifindex)
 {
+#ifdef HAVE_DEV_BY_INDEX
 	return xa_find(&net->dev_by_index, ifindex, ULONG_MAX, XA_PRESENT);
+#else
+	struct net_device *dev, *found = dev_get_by_index_rcu(net, *ifindex);
+
+	if (!found)
+		for_each_netdev_rcu(net, dev)
+			if (dev->ifindex >= *ifindex && (!found || dev->ifindex < found->ifindex))
+				found = dev;
+	if (found)
+		*ifindex = found->ifindex;
+	return found;
+#endif
 }
 
 void rust_helper_netdev_copy_name(const struct net_device *dev, char *name)
@@ -97,10 +113,10 @@ bool rust_helper_in_dev_route_localnet(struct in_device *in_dev)
 bool rust_helper_in_dev_is_configured(const struct in_device *in_dev)
 {
 	/*
-	 * Of the settings that have a file, the one that only ipv4_devconf_setall() marks as set: a write to its
-	 * file does not (devinet_conf_proc()).
+	 * ipv4_devconf_setall() marks every setting as set. A write to a setting's file marks that one, but in newer
+	 * kernels not all of them do (devinet_conf_proc()).
 	 */
-	return test_bit(IPV4_DEVCONF_PROMOTE_SECONDARIES - 1, in_dev->cnf.state);
+	return bitmap_full(in_dev->cnf.state, IPV4_DEVCONF_MAX);
 }
 
 int rust_helper_l3mdev_master_ifindex_rcu(const struct net_device *dev)
@@ -205,18 +221,60 @@ int rust_helper_restart_syscall(void)
 
 unsigned long rust_helper_own_text_start(void)
 {
+#ifdef HAVE_MOD_TEXT
 	return (unsigned long)THIS_MODULE->mem[MOD_TEXT].base;
+#else
+	return (unsigned long)THIS_MODULE->core_layout.base;
+#endif
 }
 
 unsigned long rust_helper_own_text_size(void)
 {
+#ifdef HAVE_MOD_TEXT
 	return THIS_MODULE->mem[MOD_TEXT].size;
+#else
+	return THIS_MODULE->core_layout.text_size;
+#endif
+}
+
+/* The table ends with an empty entry. */
+#ifndef register_net_sysctl
+struct ctl_table_header *rust_helper_register_net_sysctl_sz(struct net *net, const char *path,
+							     struct ctl_table *table, size_t size)
+{
+	return register_net_sysctl(net, path, table);
+}
+#endif
+
+/* Before 6.11, a handler could change the table. Ours does not. */
+void rust_helper_ctl_table_set_handler(struct ctl_table *table,
+				       int (*handler)(const struct ctl_table *table, int write, void *buffer,
+						      size_t *len, loff_t *pos))
+{
+	table->proc_handler = (proc_handler *)handler;
+}
+
+/*
+ * Frees a request that stays unanswered, and returns the verdict that says so, as NF_DROP_REASON() does.
+ *
+ * The kernel's list of drop reasons has no place for a module that it does not know (SKB_DROP_REASON_SUBSYS_NUM is the
+ * length of an array in it), so the reason is netfilter's. But drop_monitor, perf and the tracepoint skb:kfree_skb also
+ * report the function that freed the frame, so this is one with a telling name, and not nf_hook_slow().
+ */
+unsigned int arp_hidden_unanswered(struct sk_buff *skb)
+{
+	kfree_skb_reason(skb, SKB_DROP_REASON_NETFILTER_DROP);
+	return NF_STOLEN;
 }
 
 #ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
 void rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
 {
+#ifdef ftrace_instruction_pointer_set
+	ftrace_instruction_pointer_set(fregs, ip);
+#else
 	ftrace_regs_set_instruction_pointer(fregs, ip);
+#endif
 }
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The tracepoints arp_hidden:*. Devices by their names in the namespace "net", as /proc/PID/ns/net and lsns
- * number it; "hidden" and "arp_invisible" are the values in force on the owner.
+ * The tracepoints arp_hidden:*. Devices are named as in the namespace "net", whose number is that of lsns and
+ * /proc/PID/ns/net. "hidden" and "arp_invisible" are the values in force on the owner.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM arp_hidden
@@ -16,6 +16,12 @@
 #include <linux/netdevice.h>
 #include <linux/tracepoint.h>
 #include <net/net_namespace.h>
+
+#ifdef HAVE_ASSIGN_STR_OF_TWO
+#define assign_str(dst, src) __assign_str(dst, src)
+#else
+#define assign_str(dst, src) __assign_str(dst)
+#endif
 
 TRACE_EVENT(request_unanswered,
 
@@ -38,12 +44,12 @@ TRACE_EVENT(request_unanswered,
 
 	TP_fast_assign(
 		__entry->net = dev_net(dev)->ns.inum;
-		__assign_str(dev);
-		__assign_str(kind);
+		assign_str(dev, dev->name);
+		assign_str(kind, kind);
 		memcpy(__get_dynamic_array(sha), sha, sha_len);
 		memcpy(__entry->sip, &sip, 4);
 		memcpy(__entry->tip, &tip, 4);
-		__assign_str(owner);
+		assign_str(owner, owner->name);
 		__entry->hidden = hidden;
 		__entry->arp_invisible = arp_invisible;
 	),
@@ -75,12 +81,12 @@ TRACE_EVENT(announcement_rewritten,
 
 	TP_fast_assign(
 		__entry->net = dev_net(dev)->ns.inum;
-		__assign_str(dev);
+		assign_str(dev, dev->name);
 		memcpy(__get_dynamic_array(sha), dev->dev_addr, __get_dynamic_array_len(sha));
 		memcpy(__entry->tip, &tip, 4);
 		memcpy(__entry->sip, &sip, 4);
 		memcpy(__entry->announced, &announced, 4);
-		__assign_str(owner);
+		assign_str(owner, owner->name);
 		__entry->hidden = hidden;
 		__entry->arp_invisible = arp_invisible;
 	),
@@ -112,12 +118,12 @@ TRACE_EVENT(source_redirected,
 
 	TP_fast_assign(
 		__entry->net = dev_net(dev)->ns.inum;
-		__assign_str(dev);
+		assign_str(dev, dev->name);
 		memcpy(__entry->dst, &dst, 4);
 		__entry->scope = scope;
 		memcpy(__entry->saddr, &saddr, 4);
 		memcpy(__entry->selected, &selected, 4);
-		__assign_str(owner);
+		assign_str(owner, owner->name);
 		__entry->hidden = hidden;
 	),
 

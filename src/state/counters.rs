@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is counted of each device.
+//! Counts events for each device.
 //!
-//! An event is counted on the device whose flag is the reason, not on the one that received or sent the frame: the
-//! counters of a concealed device show what concealing it does. Which device received or sent is in the tracepoints.
+//! An event is counted on the device whose flag caused it, not on the device that received or sent the packet, so the
+//! counters of a device show what concealing it does. The tracepoints name the device that received or sent.
 
 use crate::{abi::percpu, policy::Unanswered};
 use kernel::prelude::*;
@@ -15,12 +15,12 @@ pub(crate) enum Event {
     Unanswered(Unanswered),
     /// A neighbour solicitation went out with another sender address.
     Rewritten,
-    /// The selection of a source came to another result.
+    /// Source address selection had another result.
     Redirected,
 }
 
 impl Event {
-    /// How many kinds of events there are.
+    /// The number of kinds of events.
     pub(crate) const KINDS: usize = 5;
 
     fn index(self) -> usize {
@@ -48,7 +48,7 @@ impl Counters {
         self.0.increment(event.index());
     }
 
-    /// The sums: broadcast, unicast, DAD, rewritten, redirected.
+    /// Returns the sums: broadcast, unicast, DAD, rewritten, redirected.
     pub(crate) fn sums(&self) -> [u64; Event::KINDS] {
         core::array::from_fn(|kind| self.0.sum(kind))
     }

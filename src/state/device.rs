@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of a device.
+//! Keeps what is known of a device.
 
 use super::{
     counters::{Counters, Event},
@@ -30,19 +30,19 @@ pub(crate) struct Device {
     pub(crate) ifindex: i32,
     /// The values of its knobs.
     pub(crate) values: Values,
-    /// Which of them were written, or came from a `default` that was: `default` does not reach these any more.
+    /// Which of them were written, or taken from a written `default`. A write to `default` leaves these alone.
     pub(crate) written: Written,
     /// The flags in force.
     pub(crate) in_force: InForce,
-    /// Its files and the name that they stand under.
+    /// Its files, and the name they are registered under.
     pub(crate) files: RtnlCell<Option<(CString, Files)>>,
-    /// What the log has said of it.
+    /// Which warnings about it have been logged.
     pub(crate) noticed: Noticed,
     counters: SetOnce<Counters>,
 }
 
 impl Device {
-    /// A device that has no files yet.
+    /// Creates a device without files.
     pub(crate) fn new(ifindex: i32, values: Flags, written: Written, in_force: Flags) -> Self {
         Self {
             ifindex,
@@ -58,7 +58,7 @@ impl Device {
         }
     }
 
-    /// Allocates the device's counters before its first flag is set: of most devices there is nothing to count.
+    /// Allocates the device's counters before its first flag is set. Most devices never need any.
     pub(crate) fn prepare(&self, flag_set: bool) -> Result {
         if flag_set && self.counters.as_ref().is_none() {
             self.counters.populate(Counters::new()?);
@@ -66,26 +66,26 @@ impl Device {
         Ok(())
     }
 
-    /// Its counters, if it ever had a flag set.
+    /// Returns its counters, if a flag was ever set.
     pub(crate) fn counters(&self) -> Option<&Counters> {
         self.counters.as_ref()
     }
 
-    /// Whether a write to `default` leaves this knob alone, whatever addresses the device has.
+    /// Whether a write to `default` leaves this knob alone, regardless of the device's addresses.
     pub(crate) fn is_written(&self, knob: Knob) -> bool {
         self.written.get(knob)
     }
 }
 
-/// What the log has said of a device, so that it says it once.
+/// Which warnings about a device have been logged.
 pub(crate) struct Noticed {
-    /// A concealed address routes a visible device's network too.
+    /// A concealed address also routes a visible device's network.
     pub(crate) wide_prefix: Once,
-    /// No source address is left for what leaves by it.
+    /// No source address is left for packets leaving by the device.
     pub(crate) no_source: Once,
 }
 
-/// Whether something has been said.
+/// Whether a warning has been logged.
 pub(crate) struct Once(Atomic<bool>);
 
 impl Once {
@@ -93,20 +93,21 @@ impl Once {
         Self(Atomic::new(false))
     }
 
-    /// Whether it has been said.
+    /// Whether it has been logged.
     pub(crate) fn is_over(&self) -> bool {
         self.0.load(Whenever)
     }
 
-    /// Notes that it has been said. Two who do at once may both have said it.
+    /// Notes that it has been logged. Concurrent callers may both log it.
     pub(crate) fn note(&self) {
         self.0.store(true, Whenever);
     }
 }
 
-/// The flags in force on a device: its own values, as far as `all` enables them.
+/// The flags in force on a device: its own values, if `all` enables them.
 ///
-/// Packets read them, with one instruction each; the kernel crate's atomics would call a function.
+/// Core atomics, because the packet path reads them: one instruction each, where the kernel crate's atomics call a
+/// function.
 pub(crate) struct InForce {
     hidden: AtomicI32,
     arp_invisible: AtomicI32,
@@ -120,7 +121,7 @@ impl InForce {
         }
     }
 
-    /// Both. In any context.
+    /// Returns both. In any context.
     pub(crate) fn get(&self) -> Flags {
         Flags {
             hidden: self.hidden.load(Relaxed),
@@ -133,14 +134,14 @@ impl InForce {
         self.hidden.load(Relaxed) != 0
     }
 
-    /// Changes them. Under the RTNL.
+    /// Sets them. Under the RTNL.
     pub(crate) fn set(&self, flags: Flags) {
         self.hidden.store(flags.hidden, Relaxed);
         self.arp_invisible.store(flags.arp_invisible, Relaxed);
     }
 }
 
-/// A device because of which something happens.
+/// A device whose flags cause an event.
 #[derive(Clone, Copy)]
 pub(crate) struct Concealer<'a> {
     /// The device.
@@ -149,12 +150,12 @@ pub(crate) struct Concealer<'a> {
 }
 
 impl<'a> Concealer<'a> {
-    /// `dev`, and what is known of it: nothing of one that memory was lacking for, or that is leaving.
+    /// Pairs `dev` with what is known of it: nothing if there was no memory to record it, or if it is leaving.
     pub(crate) fn new(dev: &'a NetDevice, known: Option<&'a Device>) -> Self {
         Self { dev, known }
     }
 
-    /// Counts what happens. In any context.
+    /// Counts an event. In any context.
     pub(crate) fn count(self, event: Event) {
         if let Some(counters) = self.known.and_then(Device::counters) {
             counters.count(event);

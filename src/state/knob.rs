@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The two knobs, the directories that they are in, and their values.
+//! The two knobs, their directories and their values.
 
 use crate::policy::Flags;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -12,23 +12,23 @@ pub(crate) enum Knob {
     ArpInvisible,
 }
 
-/// What a directory of `net/ipv4/conf` stands for.
+/// What a directory of `net/ipv4/conf` is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// `all`: enables the flag in the namespace.
+    /// `all`: enables flags in the namespace.
     All,
-    /// `default`: what new devices take, and those that nobody has configured yet.
+    /// `default`: the values of new devices, and of devices that no user has configured yet.
     Default,
     /// The device with this index.
     Device(i32),
 }
 
 impl Target {
-    // Interface indexes are positive; these are the kernel's NETCONFA_IFINDEX_ALL and _DEFAULT.
+    // As NETCONFA_IFINDEX_ALL and _DEFAULT. Interface indexes are positive.
     const ALL: i32 = -1;
     const DEFAULT: i32 = -2;
 
-    /// The number that stands for it.
+    /// Returns the number that stands for it.
     pub(crate) fn to_raw(self) -> i32 {
         match self {
             Target::All => Self::ALL,
@@ -37,7 +37,7 @@ impl Target {
         }
     }
 
-    /// What a number stands for.
+    /// Returns what a number stands for.
     pub(crate) fn from_raw(raw: i32) -> Self {
         match raw {
             Self::ALL => Target::All,
@@ -54,7 +54,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Values to start with.
+    /// Creates them.
     pub(crate) fn new(flags: Flags) -> Self {
         Self {
             hidden: Atomic::new(flags.hidden),
@@ -69,17 +69,17 @@ impl Values {
         }
     }
 
-    /// The value of one knob.
+    /// Returns the value of one knob.
     pub(crate) fn get(&self, knob: Knob) -> i32 {
         self.knob(knob).load(Relaxed)
     }
 
-    /// Changes one knob.
+    /// Sets one knob.
     pub(crate) fn set(&self, knob: Knob, value: i32) {
         self.knob(knob).store(value, Relaxed);
     }
 
-    /// Both.
+    /// Returns both values.
     pub(crate) fn flags(&self) -> Flags {
         Flags {
             hidden: self.get(Knob::Hidden),
@@ -88,21 +88,21 @@ impl Values {
     }
 }
 
-/// Which of the two knobs have been written, in one directory. Written under the RTNL.
+/// Which of the two knobs of a directory have been written. Changed under the RTNL.
 pub(crate) struct Written([Atomic<bool>; 2]);
 
 impl Written {
-    /// Neither.
+    /// Neither was written.
     pub(crate) fn neither() -> Self {
         Self([Atomic::new(false), Atomic::new(false)])
     }
 
-    /// Whether one has been.
+    /// Whether `knob` was written.
     pub(crate) fn get(&self, knob: Knob) -> bool {
         self.0[knob as usize].load(Relaxed)
     }
 
-    /// Notes that one has been.
+    /// Notes that `knob` was written.
     pub(crate) fn note(&self, knob: Knob) {
         self.0[knob as usize].store(true, Relaxed);
     }

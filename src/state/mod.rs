@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of a network namespace: its devices, their flags, the owners of an address.
+//! Keeps what is known of a network namespace: its devices, their flags, the owners of its addresses.
 //!
 //! All of it is written under the RTNL, by the operator's writes and the kernel's events. Packets read the flags, the
 //! devices and the index under RCU, without a lock.
@@ -35,10 +35,10 @@ use kernel::{
     }, //
 };
 
-/// What is known of the device of an address. None of a device that memory was lacking for.
+/// What is known of the device of an address. `None` if there was no memory to record the device.
 type Owner = Option<Arc<Device>>;
 
-/// The flags in force on the device of an address.
+/// Returns the flags in force on the device of an address.
 fn flags_of(address: &Configured<Owner>) -> Flags {
     flags_of_owner(address.owner())
 }
@@ -51,32 +51,32 @@ fn flags_of_owner(owner: &Owner) -> Flags {
 
 /// What is known of a namespace.
 ///
-/// One that conceals nothing knows its devices and their flags and nothing else.
+/// While it conceals nothing, this is only its devices and their flags.
 #[pin_data]
 pub(crate) struct Namespace {
     /// The values in `conf/all`.
     pub(crate) all: Values,
     /// The values in `conf/default`.
     pub(crate) default: Values,
-    /// Which of these were written, here or in the namespace that they were inherited from.
+    /// Which of these were written, here or in the namespace they were inherited from.
     pub(crate) default_written: Written,
     devices: RcuHash<Arc<Device>>,
     /// The configured addresses, while something is concealed.
     index: Index<Owner>,
     #[pin]
     routes: LocalRoutes<Namespace>,
-    /// A device is hidden: sources are to be selected around it.
+    /// Whether any device is hidden, so that source selection must skip it.
     hiding: AtomicBool,
 }
 
 impl Namespace {
-    /// What is known of a device, until the grace period ends; nothing of one that is not known (any more).
+    /// Returns what is known of a device, or `None` if it is not known yet or any more.
     pub(crate) fn known<'a>(&'a self, dev: &NetDevice, rcu: &'a rcu::Guard) -> Option<&'a Device> {
         let mut known = self.devices.get(dev.ifindex() as u32, rcu);
         known.next().map(|device| &**device)
     }
 
-    /// What is known of the device with the index.
+    /// Returns what is known of the device with the index.
     pub(crate) fn device(&self, ifindex: i32) -> Option<Arc<Device>> {
         self.devices
             .get(ifindex as u32, &rcu::read_lock())
@@ -84,12 +84,12 @@ impl Namespace {
             .cloned()
     }
 
-    /// All devices, in no order.
+    /// Returns all devices, in no particular order.
     pub(crate) fn devices<'a>(&'a self, rtnl: &'a Rtnl) -> impl Iterator<Item = &'a Device> {
         self.devices.iter(rtnl).map(|device| &**device)
     }
 
-    /// Gets to know a device. Sleeps.
+    /// Records a device. Sleeps.
     pub(crate) fn insert(&self, device: Device, rtnl: &mut Rtnl) -> Result {
         let ifindex = device.ifindex as u32;
         let device = Arc::new(device, GFP_KERNEL)?;
@@ -100,13 +100,13 @@ impl Namespace {
     /// Forgets a device, and removes its files. Sleeps.
     pub(crate) fn forget(&self, ifindex: i32, rtnl: &mut Rtnl) {
         if let Some(device) = self.device(ifindex) {
-            // Here and not when the last reference goes: that may be in a context that cannot sleep.
+            // Not when the last reference is dropped: that may be in a context that cannot sleep.
             *device.files.get_mut(rtnl) = None;
             self.devices.remove(ifindex as u32, |_| true, rtnl);
         }
     }
 
-    /// A device, what is known of it, and the flags in force on it: none on one that is not known (any more).
+    /// Returns a device with what is known of it, and the flags in force on it: none if it is not known.
     pub(crate) fn concealer<'a>(
         &'a self,
         dev: &'a NetDevice,
@@ -117,7 +117,7 @@ impl Namespace {
         (Concealer::new(dev, known), flags)
     }
 
-    /// The flags in force on a device.
+    /// Returns the flags in force on a device.
     pub(crate) fn flags(&self, dev: &NetDevice, rcu: &rcu::Guard) -> Flags {
         self.concealer(dev, rcu).1
     }
@@ -128,28 +128,37 @@ impl Namespace {
         self.hiding.load(Ordering::Relaxed)
     }
 
-    /// Notes whether any device is hidden, and selections are to go around it. Under the RTNL.
+    /// Notes whether any device is hidden.
     pub(crate) fn set_hides(&self, hides: bool, _: &mut Rtnl) {
         self.hiding.store(hides, Ordering::Relaxed);
     }
 
-    /// Gets to know all addresses and local routes, and from now on every change. Does nothing if it does already.
-    /// Linear in the number of addresses. Sleeps.
+    /// Indexes all addresses, and starts following addresses and local routes. Does nothing if active already. Linear
+    /// in the number of addresses. Sleeps.
     pub(crate) fn activate(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
         self.index.activate(net, |dev| self.owner(dev), rtnl)?;
         self.routes.watch(net, rtnl);
         Ok(())
     }
 
-    /// Forgets the addresses and the routes. Does nothing if they are not known.
+    /// Forgets the addresses and the routes. Does nothing if not active.
     pub(crate) fn deactivate(&self, rtnl: &mut Rtnl) {
         self.routes.ignore(rtnl);
         self.index.deactivate(rtnl);
     }
 
-    /// The local routes that go beyond the addresses.
-    pub(crate) fn routes(&self) -> &LocalRoutes<Self> {
-        &self.routes
+    /// Marks the start of setting a loopback device up or down, which changes the routes of its prefixes.
+    pub(crate) fn loopback_turns(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.change();
+        }
+    }
+
+    /// Marks the end of it.
+    pub(crate) fn loopback_turned(&self, rtnl: &Rtnl) {
+        if self.index.is_active(rtnl) {
+            self.routes.changed();
+        }
     }
 }
 
@@ -160,7 +169,7 @@ impl PerNet for Namespace {
     }
 
     fn init(_: &Net) -> impl PinInit<Self, Error> {
-        // Row 24; before the module is loaded, no namespace has anything to inherit.
+        // Row 24. While the module is being loaded, there is nothing to inherit yet.
         let from = net::inherited_devconf().filter(|_| is_loaded());
         let from = from.map(Namespace::of);
         let flags = |values: Option<&Values>| values.map_or(Flags::default(), Values::flags);
@@ -209,20 +218,20 @@ pub(crate) fn is_loaded() -> bool {
     LOADED.load(Relaxed)
 }
 
-/// Notes that every namespace and device that existed before loading is known.
+/// Notes that they are.
 pub(crate) fn loaded() {
     LOADED.store(true, Relaxed);
 }
 
-/// Set at load, before anything else, by the parameter `source_selection`.
+/// The parameter `source_selection`. Set at load, before anything else.
 static SELECTS_SOURCES: Atomic<bool> = Atomic::new(true);
 
-/// Whether the module was loaded to keep hidden addresses out of the selection of sources.
+/// Whether the module was loaded to keep hidden addresses out of source address selection.
 pub(crate) fn selects_sources() -> bool {
     SELECTS_SOURCES.load(Relaxed)
 }
 
-/// Notes whether the module was loaded to do so.
+/// Notes whether it was.
 pub(crate) fn set_selects_sources(selects: bool) {
     SELECTS_SOURCES.store(selects, Relaxed);
 }

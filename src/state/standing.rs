@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who owns an address, and how it stands because of that.
+//! Finds the owners of an address, and how it stands because of them.
 
 use super::{flags_of, Concealer, Namespace, Owner};
 use crate::{
@@ -15,12 +15,13 @@ use core::{net::Ipv4Addr, ptr};
 use kernel::sync::rcu;
 
 impl Namespace {
-    /// How `addr` stands for `here`, the device that received or will send an ARP packet with it. In the packet path.
+    /// Returns how `addr` stands for `here`, the device that received or will send an ARP packet with it. In the packet
+    /// path.
     ///
-    /// The owners are the devices of `here`'s l3 domain that have the address configured. Where none has, but the
-    /// kernel takes the address for local when it comes in on `here`, it does so by a route, perhaps of another l3
-    /// domain: the owners are the devices of the route's domain that have the address configured, or else the
-    /// route's device, as for the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
+    /// The owners are the devices in `here`'s l3 domain that have the address configured. If there are none, but the
+    /// kernel considers the address local on `here`, it has a local route, perhaps in another l3 domain. Then the
+    /// owners are the devices in the route's domain that have the address configured, or else the route's device. An
+    /// example are the sixteen addresses of `ip addr add 10.0.0.0/28 dev lo`.
     #[inline]
     pub(crate) fn standing<'a>(
         &'a self,
@@ -41,7 +42,7 @@ impl Namespace {
         self.standing_of_local(net, addr, here, rcu)
     }
 
-    /// [`Self::standing`] of an address that is configured somewhere, or may have a route.
+    /// Does what [`Self::standing`] does, for an address that is configured somewhere or may have a route.
     #[inline(never)]
     fn standing_of_local<'a>(
         &'a self,
@@ -66,7 +67,7 @@ impl Namespace {
         }
     }
 
-    /// How `addr` stands by the devices of the l3 domain of `member` that have it configured.
+    /// Returns how `addr` stands, with the devices in `member`'s l3 domain that have it configured as owners.
     fn standing_in_domain<'a>(
         &'a self,
         addr: Ipv4Addr,
@@ -81,7 +82,7 @@ impl Namespace {
         }))
     }
 
-    /// The addresses that equal `addr` on the devices of the l3 domain of `member`.
+    /// Returns the configured addresses that equal `addr`, on devices in `member`'s l3 domain.
     fn owners<'a>(
         &'a self,
         addr: Ipv4Addr,
@@ -94,16 +95,16 @@ impl Namespace {
         })
     }
 
-    /// Whether every packet that is being handled was received after the last concealed address and the last local
-    /// route became known. In the packet path.
+    /// Whether every packet being handled was received after the last concealed address and the last local route became
+    /// known. In the packet path.
     ///
-    /// What the caller has read before, it has read before this.
+    /// Orders the caller's earlier reads before its later ones.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
         self.index.is_settled() & self.routes.is_settled()
     }
 
-    /// Notes that a request for `addr`, which is concealed, may be replied to all the same (row 2).
+    /// Lets the reply to the current request for `addr` pass although `addr` is concealed (row 2).
     pub(crate) fn let_reply(&self, addr: u32, rcu: &rcu::Guard) {
         if !self.is_settled() {
             let owners = self.index.get(Ipv4Addr::from_bits(addr), rcu);
@@ -111,10 +112,10 @@ impl Namespace {
         }
     }
 
-    /// Why a reply out of `here` that gives `addr` away must not go out, if so: it replies to a request that may have
-    /// been looked at before the address, or the route to it, was there to be known (row 31).
+    /// Returns the reason to drop a reply out of `here` that has `addr` as its sender, if there is one: the request may
+    /// have passed NF_ARP_IN before the address, or the route to it, was known (row 31).
     ///
-    /// A request that was looked at later has met the flags already: this is its reply.
+    /// A later request has been checked against the flags already, so its reply may go.
     pub(crate) fn early<'a>(
         &'a self,
         net: &'a Net,
@@ -137,7 +138,7 @@ impl Namespace {
         (!known).then_some(why)
     }
 
-    /// Whether `addr` is configured, and on no hidden device.
+    /// Whether `addr` is configured, but on no hidden device.
     #[inline]
     pub(crate) fn is_visible(&self, addr: Ipv4Addr, rcu: &rcu::Guard) -> bool {
         let is_hidden = |owner: &Configured<Owner>| {
@@ -148,9 +149,8 @@ impl Namespace {
         owners.next().is_some_and(|first| !is_hidden(first)) && !owners.any(is_hidden)
     }
 
-    /// The number of addresses configured on a device with flags in force that are concealed: those of which
-    /// every owner in the device's l3 domain is. Addresses of 127.0.0.0/8 do not count, which ARP does not
-    /// carry. Linear in the device's addresses.
+    /// Returns how many addresses of a device with flags in force are concealed: every owner in the device's l3 domain
+    /// is concealed. Addresses of 127.0.0.0/8 do not count: ARP does not carry them. Linear in the device's addresses.
     pub(crate) fn concealed(&self, dev: &NetDevice, rcu: &rcu::Guard) -> usize {
         let domain = dev.l3_domain(rcu);
         let conceals = |owner: &Configured<Owner>| {
@@ -166,7 +166,7 @@ impl Namespace {
     }
 }
 
-/// Whether two references are to the same device of a namespace.
+/// Whether two references are to the same device. Both must be in the same namespace.
 fn is(dev: &NetDevice, other: &NetDevice) -> bool {
     dev.ifindex() == other.ifindex()
 }

@@ -13,7 +13,7 @@ use nix::{
     },
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     process::Command,
 };
 
@@ -82,6 +82,11 @@ pub(crate) fn wait_for_grace_period() -> Result<()> {
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     Errno::result(result).context("membarrier")?;
     Ok(())
+}
+
+/// Whether the kernel is a real-time kernel.
+pub(crate) fn is_real_time() -> Result<bool> {
+    Ok(fs::read_to_string("/proc/version")?.contains("PREEMPT_RT"))
 }
 
 /// Switches the machine off, or has its PID 1 do it.

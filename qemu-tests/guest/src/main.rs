@@ -47,6 +47,10 @@ fn obey() -> Result<()> {
                 bench::run(quick, &mut line)?;
                 line.done()?;
             }
+            Order::Batches { quick } => {
+                bench::batches(quick, &mut line)?;
+                line.done()?;
+            }
             Order::Soak { seed, operations } => {
                 run::soak(seed, operations, &mut line)?;
                 line.done()?;

@@ -41,6 +41,24 @@ impl Tap {
         Self::bound(device, SockProtocol::EthAll as u16)
     }
 
+    /// Opens one that sees only what the device receives.
+    pub(crate) fn receiver(device: &str) -> Result<Self> {
+        let tap = Self::open(device)?;
+        let on: libc::c_int = 1;
+        // SAFETY: The pointer is to an integer of that length.
+        let result = unsafe {
+            libc::setsockopt(
+                tap.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_IGNORE_OUTGOING,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        Errno::result(result).context("PACKET_IGNORE_OUTGOING")?;
+        Ok(tap)
+    }
+
     /// Opens one that only sends: nothing that passes is copied to it.
     pub(crate) fn sender(device: &str) -> Result<Self> {
         Self::bound(device, 0)

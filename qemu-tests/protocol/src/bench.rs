@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the benchmark measures: an event, on a host of a size, set up in a way.
+//! What the benchmark measures: an event, on a host of a size, set up in a way; and what is done to many addresses.
 
 use serde::{Deserialize, Serialize};
 
@@ -146,4 +146,38 @@ pub enum Setup {
     NftRules,
     /// nftables drops requests, by a set of the addresses on lo, without the module.
     NftSet,
+}
+
+/// What is done to many addresses at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// `ip -batch` adds them to a dummy.
+    Add,
+    /// `ip addr flush` removes them.
+    Flush,
+    /// `ip link del` removes them with the dummy.
+    DeleteDevice,
+}
+
+impl Doing {
+    /// All of them.
+    pub const ALL: [Doing; 3] = [Doing::Add, Doing::Flush, Doing::DeleteDevice];
+}
+
+/// How long it takes, of several pairs of times: without the module, and with the dummy hidden.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// What is done.
+    pub doing: Doing,
+    /// To how many addresses.
+    pub addresses: u32,
+    /// On how many processors.
+    pub processors: u32,
+    /// The median time without the module, in milliseconds.
+    pub without_ms: f64,
+    /// That with the dummy hidden.
+    pub hidden_ms: f64,
+    /// The median of the pairs' ratios.
+    pub ratio: f64,
 }

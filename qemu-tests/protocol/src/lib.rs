@@ -45,6 +45,12 @@ pub enum Order {
         /// Only the smallest host.
         quick: bool,
     },
+    /// Time what is done to thousands of addresses at once. Answered by [`Report::Note`] as it goes on, by
+    /// [`Report::Batch`] for each ratio and by [`Report::Done`].
+    Batches {
+        /// Fewer times.
+        quick: bool,
+    },
     /// Switch off. Not answered.
     Off,
 }
@@ -64,6 +70,8 @@ pub enum Report {
     Note(String),
     /// Something has been measured.
     Figure(bench::Figure),
+    /// Something has been timed.
+    Batch(bench::Batch),
     /// An order has been carried out.
     Done {
         /// The exit status of the shell, 0 for cases.

@@ -43,12 +43,20 @@ pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// The service whose packets have the mark 1 where services are marks.
 const MARKED: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 
-/// What machines do once, after they have booted. The recipes are for IPv4: without IPv6 there is less to look
-/// through when one fails. An emulated processor's time stamp counter is not put back with the machine, so time
-/// leaps then, which is no lockup and no stall. What the cards are on is a module of the debug kernel's only.
+/// What each machine does once, after it has booted.
+///
+/// The distribution's sysctl.d and udev are at work, as on a server: they write to every interface that appears.
+/// udev starts last because it would rename eth0.
+///
+/// The recipes are for IPv4: without IPv6 there is less to read when one fails. An emulated processor's time stamp
+/// counter is not put back with the machine, so time leaps then, which is no lockup and no stall. virtio_pci is a
+/// module in the debug kernel only.
 const PREPARATION: &str = "
     modprobe -q virtio_pci || true
     modprobe virtio_net &&
+    /usr/lib/systemd/systemd-sysctl &&
+    test $(cat /proc/sys/net/ipv4/conf/default/rp_filter) = 2 &&
+    /usr/lib/systemd/systemd-udevd --daemon &&
     sysctl net.ipv6.conf.eth0.disable_ipv6=1 kernel.soft_watchdog=0 &&
     echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress";
 
@@ -291,6 +299,10 @@ impl Cluster<'_> {
     /// director says that it has a VIP, every request goes to it and on to a real server, which answers in the
     /// VIP's name; all of them serve, and what the client receives is right.
     pub(crate) fn works(&mut self, director: &str) -> Result<String> {
+        // Whatever udev does to new interfaces, it has done.
+        for name in self.names.clone() {
+            self.shell(name, "udevadm settle\n")?;
+        }
         let services = Service::read(&self.shell(director, "ipvsadm -S -n\n")?)?;
         let mut faults = Vec::new();
         let mut real_servers: Vec<&str> = Vec::new();

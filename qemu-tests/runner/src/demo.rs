@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make demo`: a cluster of virtual machines. The same experiment twice: with the stock kernel alone, and with
-//! the module in the real servers. Every number is counted, in the switch's recording or in what the client
+//! `make demo`: runs the same experiment twice on a cluster of virtual machines: with the stock kernel alone, then
+//! with the module in the real servers. Every number is counted from the switch's recording or from what the client
 //! received.
 
 use crate::{
@@ -44,10 +44,10 @@ cat /www/index.html
 const MACHINES: [&str; 4] = ["client", "director", "rs1", "rs2"];
 
 const ARP_PROBLEM: &str = "
-  The client should reach the director, which hands its connections to the real servers rs1 and
-  rs2 in turn. They answer the client themselves, in the VIP's name, so they must have the VIP too.
-  The ARP problem: the client asks the LAN \"who has 10.0.0.100?\", and Linux says \"I have\" for any
-  address that is its own, whichever interface has it. Three machines say so; the fastest wins.
+  The client should reach the director, which forwards its connections to the real servers rs1 and
+  rs2 in turn. They reply to the client directly, with the VIP as the source, so they must own the
+  VIP too. This is the ARP problem: when the client asks \"who has 10.0.0.100?\", Linux replies for
+  any address it owns, on any interface. Three hosts reply, and the client takes one of them.
 ";
 
 /// Runs the demonstration with the first recipe that fits whose case's name contains `pattern`. It succeeds if
@@ -73,7 +73,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<Exi
     session.say("\n")?;
     let mut machines = session.step(
         &format!(
-            "Booting the four, stock kernel {}, {}",
+            "Booting four virtual machines, stock kernel {}, {}",
             lab.kernel.release,
             lab.kernel.arch().accelerator()
         ),
@@ -86,9 +86,9 @@ pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<Exi
     let Told { halves, kept } = told?;
     let picture = picture::svg(&halves);
     fs::write(lab.logs.join("demo.svg"), &picture)?;
-    session.say(&format!("  It took {} s.\n", start.elapsed().as_secs()))?;
+    session.say(&format!("  Total time: {} s\n", start.elapsed().as_secs()))?;
     println!(
-        "  Every frame is in {} (Wireshark opens it), the picture beside it in demo.svg.",
+        "  All frames: {} (opens in Wireshark); the picture: demo.svg beside it",
         path.display()
     );
     if let Some(readme) = readme {
@@ -104,8 +104,8 @@ pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<Exi
 
 /// Puts a session into the README, between its marks.
 fn record(readme: &Path, session: &str) -> Result<()> {
-    const BEGIN: &str = "<!-- session of make demo UPDATE=1 -->\n";
-    const END: &str = "<!-- end of session -->\n";
+    const BEGIN: &str = "<!-- recorded session of make demo -->\n";
+    const END: &str = "<!-- end of the session -->\n";
     let text = fs::read_to_string(readme)?;
     let (before, rest) = text.split_once(BEGIN).context("the README has no mark")?;
     let (_, after) = rest.split_once(END).context("the README has no end mark")?;
@@ -182,14 +182,14 @@ struct Told {
 
 /// The demonstration itself.
 fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Told> {
-    session.step("All of the recipe but for the module", || {
+    session.step("Setting up the cluster, without the module", || {
         cluster.set_up(recipe, &MACHINES)?;
         set_up_pages(cluster)?;
         only(recipe, |line| !cures(line))
             .iter()
             .try_for_each(|block| cluster.run(block))
     })?;
-    session.say("First half: the stock kernel alone\n")?;
+    session.say("First run: the stock kernel alone\n")?;
     let without = experiment(session, cluster)?;
     for block in cure(recipe) {
         for line in block.commands.lines() {
@@ -203,7 +203,7 @@ fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> R
             )?;
         }
     }
-    session.say("Second half: the same again\n")?;
+    session.say("Second run: with the module\n")?;
     let with = experiment(session, cluster)?;
     let complaints = cluster.complaints();
 
@@ -219,7 +219,7 @@ fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> R
         complaints.iter().for_each(|line| println!("  {line}"));
     }
     if broken > 0 {
-        println!("\n  FAILED: {broken} numbers are not what the module promises, see above.");
+        println!("\n  FAILED: {broken} of these numbers are wrong with the module, see above.");
     }
     session.say("\n")?;
     Ok(Told {
@@ -418,7 +418,7 @@ impl Half {
     }
 }
 
-/// Both halves side by side, and how many numbers of the second are not as promised.
+/// Both halves side by side, and how many numbers of the second are wrong.
 fn compare(without: &Half, with: &Half) -> (String, usize) {
     const NONE: RangeInclusive<usize> = 0..=0;
     const SOME: RangeInclusive<usize> = 1..=usize::MAX;
@@ -434,7 +434,7 @@ fn compare(without: &Half, with: &Half) -> (String, usize) {
         let (before, after) = (count(without), count(with));
         let kept = promised.contains(&after);
         broken += usize::from(!kept);
-        let verdict = if kept { "" } else { "  NOT AS PROMISED" };
+        let verdict = if kept { "" } else { "  WRONG" };
         say(&format!("    {what:<56}{before:>12}{after:>12}{verdict}"));
     };
 
@@ -444,21 +444,17 @@ fn compare(without: &Half, with: &Half) -> (String, usize) {
     ));
     say(&format!("{:60}{:>12}{:>12}", "", "module", "module"));
     say("  ARP");
+    row("client asked \"who has 10.0.0.100?\"", &Half::asked, SOME);
     row(
-        "the client asked \"who has 10.0.0.100?\"",
-        &Half::asked,
-        SOME,
-    );
-    row(
-        "the director said \"I have\"",
+        "director claimed it",
         &|half| half.claimed("director"),
         SOME,
     );
-    row("rs1 said \"I have\"", &|half| half.claimed("rs1"), NONE);
-    row("rs2 said \"I have\"", &|half| half.claimed("rs2"), NONE);
+    row("rs1 claimed it", &|half| half.claimed("rs1"), NONE);
+    row("rs2 claimed it", &|half| half.claimed("rs2"), NONE);
 
     say(&format!(
-        "  {PAGES} pages, the client asks anew before each"
+        "  {PAGES} pages, the VIP resolved anew before each"
     ));
     row(
         "connections to the director",
@@ -466,12 +462,12 @@ fn compare(without: &Half, with: &Half) -> (String, usize) {
         PAGES..=PAGES,
     );
     row(
-        "connections past it, straight to rs1",
+        "connections straight to rs1",
         &|half| half.pages.began_at("rs1"),
         NONE,
     );
     row(
-        "connections past it, straight to rs2",
+        "connections straight to rs2",
         &|half| half.pages.began_at("rs2"),
         NONE,
     );
@@ -480,31 +476,35 @@ fn compare(without: &Half, with: &Half) -> (String, usize) {
     row("failed", &|half| half.pages.failed, NONE);
 
     say(&format!(
-        "  {DOWNLOADS} long downloads, the client asks anew {RENEWALS} times during each"
+        "  {DOWNLOADS} long downloads, the VIP resolved anew {RENEWALS} times during each"
     ));
     row(
-        "wandered from one machine to another",
+        "moved to another host midway",
         &|half| half.downloads.wandered(),
         NONE,
     );
-    row("broken off", &|half| half.downloads.failed, NONE);
+    row("broken", &|half| half.downloads.failed, NONE);
 
     say(&format!(
-        "  {PAGES} pages after rs2 was put out of service, and the director told"
+        "  {PAGES} pages, rs2 stopped and removed from the director"
     ));
     row(
-        "connections to rs2 all the same",
+        "connections to rs2 nevertheless",
         &|half| half.maintenance.began_at("rs2"),
         NONE,
     );
     row("failed", &|half| half.maintenance.failed, NONE);
 
-    say("  Altogether");
+    say("  Total");
     row("connections", &Half::connections, SOME);
-    row("connections past the director", &Half::past_director, NONE);
+    row(
+        "connections that bypassed the director",
+        &Half::past_director,
+        NONE,
+    );
     row("failed requests", &Half::failed, NONE);
     if without.past_director() + without.failed() == 0 {
-        say("\n  Nothing went wrong without the module this time: who wins is chance. Run it again.");
+        say("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");
     }
     (text.into_inner(), broken)
 }

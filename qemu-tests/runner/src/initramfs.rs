@@ -22,6 +22,7 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/ipvsadm",
     "/usr/sbin/bpftool",
     "/usr/bin/arping",
+    "/usr/sbin/sysctl",
     "/usr/bin/udevadm",
     "/usr/lib/systemd/systemd-modules-load",
     "/usr/lib/systemd/systemd-sysctl",
@@ -34,9 +35,12 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/birdcl",
 ];
 
-/// Files that those do not run without.
+/// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
 const FILES: &[&str] = &[
     "/etc/keepalived/keepalived.config-opts",
+    "/usr/lib/sysctl.d/50-default.conf",
+    "/usr/lib/systemd/network/99-default.link",
+    "/usr/lib/udev/rules.d/80-net-setup-link.rules",
     "/usr/lib/udev/rules.d/99-systemd.rules",
 ];
 

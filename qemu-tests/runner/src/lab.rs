@@ -79,11 +79,16 @@ impl Lab {
 
     /// How a machine boots the kernel, with the guest as PID 1.
     pub(crate) fn boot(&self) -> Boot<'_> {
+        self.boot_with(OUR_INIT)
+    }
+
+    /// As [`Self::boot`], with other options on the kernel's command line.
+    pub(crate) fn boot_with<'a>(&'a self, options: &'a str) -> Boot<'a> {
         Boot::Kernel {
             arch: self.kernel.arch(),
             binary: &self.kernel.binary,
             initramfs: &self.initramfs,
-            options: OUR_INIT,
+            options,
         }
     }
 }

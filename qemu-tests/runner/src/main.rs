@@ -99,6 +99,12 @@ enum Action {
         #[arg(long)]
         update: bool,
     },
+    /// Print the committed figures as tables.
+    BenchTable {
+        /// Their folder.
+        #[arg(long)]
+        documentation: PathBuf,
+    },
     /// Compare a host with the reference model: as `test`, with as many random operations as one likes.
     Soak {
         #[command(flatten)]
@@ -143,5 +149,6 @@ fn main() -> Result<ExitCode> {
             quick,
             update,
         } => bench::run(&Lab::new(&given)?, &documentation, quick, update),
+        Action::BenchTable { documentation } => bench::table(&documentation),
     }
 }

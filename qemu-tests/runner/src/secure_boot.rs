@@ -44,7 +44,12 @@ const NETWORK: &str = "
 pub(crate) fn case(lab: &Lab) -> Ended {
     let start = Instant::now();
     let ended = lacking(lab).and_then(|lack| match lack {
-        Some(why) => Ok((Outcome::Skipped { why: why.to_owned() }, None)),
+        Some(why) => Ok((
+            Outcome::Skipped {
+                why: why.to_owned(),
+            },
+            None,
+        )),
         None => Ok((Outcome::Passed, Some(story(lab)?))),
     });
     let (outcome, note) = match ended {
@@ -65,7 +70,9 @@ pub(crate) fn case(lab: &Lab) -> Ended {
 /// Why the kernel cannot be started this way.
 fn lacking(lab: &Lab) -> Result<Option<&'static str>> {
     if lab.kernel.arch() != Arch::Amd64 {
-        return Ok(Some("the laboratory has firmware with Secure Boot for amd64 only"));
+        return Ok(Some(
+            "the laboratory has firmware with Secure Boot for amd64 only",
+        ));
     }
     let signatures = Command::new("sbverify")
         .arg("--list")
@@ -73,9 +80,8 @@ fn lacking(lab: &Lab) -> Result<Option<&'static str>> {
         .output()
         .context("cannot run sbverify")?;
     let signed = String::from_utf8_lossy(&signatures.stdout).contains("Debian Secure Boot");
-    Ok((!signed).then_some(
-        "the kernel is not signed by Debian, so Debian's boot loader does not start it",
-    ))
+    Ok((!signed)
+        .then_some("the kernel is not signed by Debian, so Debian's boot loader does not start it"))
 }
 
 /// The unsigned module is refused, and so is one that a stranger signed. The one that the machine's owner signed is

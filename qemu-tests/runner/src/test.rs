@@ -8,7 +8,7 @@ use crate::{
     lab::Lab, //
     pcap,
     secure_boot,
-    vm::{splats, Config, Vm, PATIENCE},
+    vm::{splats, Config, Vm, OUR_INIT, PATIENCE},
 };
 use anyhow::{bail, Result};
 use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
@@ -78,9 +78,13 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
 fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     let mut vm = Vm::start(&Config {
         name: "test",
-        boot: lab.boot(),
+        // A case that wants the other processors takes them online.
+        boot: lab.boot_with(&format!(
+            "{OUR_INIT} maxcpus={}",
+            lab.kernel.arch().test_cpus()
+        )),
         logs: &lab.logs,
-        cpus: lab.kernel.arch().test_cpus(),
+        cpus: 8,
         memory: 2048,
         devices: Vec::new(),
         count_instructions: false,
@@ -93,7 +97,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         Err(error) => {
             println!("# {}", format!("{error:#}").replace('\n', "\n# "));
             let mut lines = splats(&lab.logs.join("test.console"));
-            lines.push("the machine did not come to its end".to_owned());
+            lines.push("the machine did not shut down".to_owned());
             lines
         }
     };
@@ -142,7 +146,7 @@ impl Tally {
     pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
         self.planned = results + self.others;
         if self.planned == 0 {
-            bail!("there is no such case");
+            bail!("no case matches");
         }
         println!("1..{}", self.planned);
         Ok(())
@@ -178,7 +182,7 @@ fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()>
     let mut frames = Vec::new();
     loop {
         match vm.report()? {
-            Report::Plan(0) if tally.others == 0 => bail!("there is no such case"),
+            Report::Plan(0) if tally.others == 0 => bail!("no case matches"),
             Report::Plan(cases) => tally.plan(cases + 1)?,
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
@@ -222,7 +226,7 @@ pub(crate) fn tell(
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }
-            println!("#   again: {again}");
+            println!("#   run it again: {again}");
         }
     }
     Ok(())

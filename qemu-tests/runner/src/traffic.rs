@@ -41,7 +41,7 @@ pub(crate) fn asked(frames: &[Frame], name: &str, address: Ipv4Addr) -> usize {
 pub(crate) fn sources(frames: &[Frame], name: &str, to: IpAddr) -> BTreeSet<IpAddr> {
     let from = |frame: &Frame| {
         let packet = SlicedPacket::from_ethernet(&frame.bytes).ok()?;
-        let (source, destination) = match packet.net? {
+        let (source, destination): (IpAddr, IpAddr) = match packet.net? {
             NetSlice::Ipv4(ip) => (
                 ip.header().source_addr().into(),
                 ip.header().destination_addr().into(),

@@ -6,18 +6,21 @@ use crate::{
     lab::{
         case::{cases, Skip},
         real_server::{real_server, ELSEWHERE, HOST, VIP},
-        Lab, Way,
+        Host, Lab, Way,
     },
-    wire::who_has,
+    machine,
+    wire::{who_has, Wire},
 };
 use anyhow::{ensure, Result};
 use protocol::frame::{Arp, BROADCAST};
-use std::{fs, iter, net::Ipv4Addr};
+use std::{iter, net::Ipv4Addr};
 
 cases![
     row08_proxy_arp,
     row08_neigh_proxy,
     row09_replies_and_gratuitous,
+    row09a_accept_local,
+    row09a_local_prefix,
     row10_arp_ignore,
     row10_arp_filter,
     row10_arptables,
@@ -117,6 +120,53 @@ fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// A director announces that it took an address over. Without accept_local the kernel drops what comes from an address
+/// of its own.
+fn row09a_accept_local(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    taken_over(&host, &wire, VIP, false)?;
+    for directory in ["all", "eth0"] {
+        host.conf(directory, "accept_local", 1)?;
+        taken_over(&host, &wire, VIP, true)?;
+        // The receiving device's own address is answered for as ever.
+        host.conceal("eth0", Way::Hidden)?;
+        wire.answered(who_has(HOST).from(HOST))?;
+        host.reveal("eth0", Way::Hidden)?;
+        host.conf(directory, "accept_local", 0)?;
+    }
+    Ok(())
+}
+
+/// Of an address that only a prefix of lo makes local, the kernel does not notice that it is its own.
+fn row09a_local_prefix(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("addr add 10.7.7.0/28 dev lo")?;
+    taken_over(&host, &wire, Ipv4Addr::new(10, 7, 7, 5), true)
+}
+
+/// Somebody announces an address of lo's as his own: the host keeps quiet, though the kernel alone may reply.
+fn taken_over(host: &Host, wire: &Wire, addr: Ipv4Addr, kernel_replies: bool) -> Result<()> {
+    let announcement = who_has(addr).from(addr);
+    let by_any_cast = [
+        announcement.clone(),
+        announcement.clone().multicast(),
+        announcement.unicast(),
+    ];
+    for way in Way::ALL {
+        for announcement in &by_any_cast {
+            let is_answered = !wire.ask(announcement)?.is_empty();
+            ensure!(
+                is_answered == kernel_replies,
+                "the flag is off: {announcement:?}"
+            );
+            host.conceal("lo", way)?;
+            wire.silent(announcement.clone())?;
+            host.reveal("lo", way)?;
+        }
+    }
+    Ok(())
+}
+
 /// arp_ignore 0 to 3 beside the flags: any one that says no is enough.
 fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
@@ -175,7 +225,7 @@ fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
 fn row10_arptables(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let (status, complaint) = host.try_run("arptables -nL")?;
-    if status != 0 && fs::read_to_string("/proc/version")?.contains("PREEMPT_RT") {
+    if status != 0 && machine::is_real_time()? {
         let why = "PREEMPT_RT has no legacy arptables (row10_nft is the other half)";
         return Err(Skip(format!("{why}: {}", complaint.trim())).into());
     }

@@ -10,27 +10,22 @@ use crate::{
         flood::Flood,
         module::{self, load, unload, Module},
         real_server::{real_server, HOST, VIP},
-        Host, Lab, Way,
+        workers::Workers,
+        Lab, Way,
     },
     netlink::{Netlink, Request},
     wire::who_has,
 };
-use anyhow::{anyhow, bail, ensure, Context, Result};
-use fastrand::Rng;
+use anyhow::{bail, ensure, Result};
 use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
     sched::{unshare, CloneFlags},
 };
 use std::{
-    fs::{self},
-    io,
+    fs, io,
     net::Ipv4Addr,
-    sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        Arc,
-    },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,76 +34,6 @@ cases![
     long_churn_of_everything,
     long_load_and_unload_1000_times_under_flood,
 ];
-
-/// Who does something again and again, in a thread of its own, until told to stop.
-struct Workers {
-    stop: Arc<AtomicBool>,
-    threads: Vec<Worker>,
-}
-
-struct Worker {
-    name: &'static str,
-    count: Arc<AtomicU64>,
-    thread: JoinHandle<Result<()>>,
-}
-
-impl Workers {
-    fn new() -> Self {
-        Self {
-            stop: Arc::new(AtomicBool::new(false)),
-            threads: Vec::new(),
-        }
-    }
-
-    /// Starts one, in the namespace of a host.
-    fn start(
-        &mut self,
-        name: &'static str,
-        host: &Host,
-        mut work: impl FnMut(&mut Rng) -> Result<()> + Send + 'static,
-    ) -> Result<()> {
-        let (stop, count) = (self.stop.clone(), Arc::new(AtomicU64::new(0)));
-        let mut rng = Rng::with_seed(self.threads.len() as u64);
-        let thread = host.enter(|| {
-            thread::spawn({
-                let count = count.clone();
-                move || {
-                    while !stop.load(Relaxed) {
-                        work(&mut rng)?;
-                        count.fetch_add(1, Relaxed);
-                    }
-                    Ok(())
-                }
-            })
-        })?;
-        self.threads.push(Worker {
-            name,
-            count,
-            thread,
-        });
-        Ok(())
-    }
-
-    /// Stops all: how often each did its work.
-    fn end(self) -> Result<Vec<(&'static str, u64)>> {
-        self.stop.store(true, Relaxed);
-        let mut counts = Vec::new();
-        for Worker {
-            name,
-            count,
-            thread,
-        } in self.threads
-        {
-            thread
-                .join()
-                .map_err(|_| anyhow!("panicked"))
-                .and_then(|result| result)
-                .with_context(|| format!("{name}, after {} times", count.load(Relaxed)))?;
-            counts.push((name, count.load(Relaxed)));
-        }
-        Ok(counts)
-    }
-}
 
 /// The module is about to go, or has gone: its knobs are not there.
 fn gone_is_fine(result: io::Result<()>) -> Result<()> {

@@ -5,20 +5,29 @@
 
 use crate::{
     lab::{
-        batch::Batch,
+        batch::{at_once, Batch},
         case::cases,
         flood::{vip, Flood, VIPS},
+        processors::Processors,
         real_server::{real_server, HOST, NEIGHBOUR},
+        table::lines,
+        workers::Workers,
         Host, Lab, Way,
     },
     wire::{who_has, PATIENCE},
 };
 use anyhow::{ensure, Result};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 cases![
     row31_no_gap,
+    row31_no_gap_on_eight,
     long_row31_no_gap,
+    long_row31_no_gap_on_eight,
     namespaces_torn_down_in_traffic,
     long_namespaces_torn_down_in_traffic,
 ];
@@ -48,11 +57,31 @@ fn come_and_go(ip: &mut Batch, round: u8) -> Result<()> {
     Ok(())
 }
 
+/// Addresses that come and go by the thousand.
+fn thousand() -> impl Iterator<Item = Ipv4Addr> {
+    (0..1000).map(|number| Ipv4Addr::from_bits(0x0a64_0000 + number))
+}
+
+/// They come to a dummy at once, go at once, come again and go with the dummy.
+fn come_and_go_at_once(host: &Host, concealed: Option<Way>) -> Result<()> {
+    host.ip("link add many up type dummy")?;
+    if let Some(way) = concealed {
+        host.conceal("many", way)?;
+    }
+    for verb in ["add", "del", "add"] {
+        at_once(host, thousand(), |addr| {
+            format!("addr {verb} {addr}/32 dev many")
+        })?;
+    }
+    host.ip("link del many").map(drop)
+}
+
 /// All that may happen on a busy real server, once.
-fn churn(host: &Host, ip: &mut Batch, round: u8) -> Result<()> {
+fn churn(host: &Host, ip: &mut Batch, round: u8, concealed: Option<Way>) -> Result<()> {
     for turn in 0..4 {
         come_and_go(ip, round + turn)?;
     }
+    come_and_go_at_once(host, concealed)?;
     let (way, first, second) = (Way::ALL[usize::from(round) % 3], vip(round), vip(round + 7));
     // Addresses come and go on concealed devices: a host route's, one with a subnet, one with a label.
     host.ip(&format!("addr add {first}/32 dev lo"))?;
@@ -78,50 +107,76 @@ fn churn(host: &Host, ip: &mut Batch, round: u8) -> Result<()> {
     host.ip("addr flush dev vips").map(|_| ())
 }
 
-fn no_gap(lab: &mut Lab, requests: u64) -> Result<()> {
+/// The churn under a flood, while somebody reads the table.
+fn no_gap(lab: &mut Lab, requests: u64, processors: u64) -> Result<()> {
+    let _online = Processors::online(processors as usize)?;
     let (host, neighbour, wire) = real_server(lab)?;
     host.conf("all", "promote_secondaries", 1)?;
     host.ip("link add vips up type dummy")?;
-    // The flood is a good one: without the flags the same churn answers and announces.
+    let others: Vec<Ipv4Addr> = thousand().collect();
+    let flood = || Flood::with(&neighbour, "eth0", &wire, &others, processors / 2);
+    // It is a good one: without the flags the same churn answers and announces.
     let mut ip = Batch::new(&host)?;
-    let flood = Flood::start(&neighbour, "eth0", &wire)?;
-    churn(&host, &mut ip, 0)?;
-    ensure!(
-        !flood.end()?.is_empty(),
-        "no answer while nothing is concealed"
-    );
+    let unconcealed = flood()?;
+    churn(&host, &mut ip, 0, None)?;
+    let answers = unconcealed.end()?;
+    for addr in [vip(0), others[0]] {
+        ensure!(
+            answers
+                .iter()
+                .any(|answer| answer.contains(&addr.to_string())),
+            "no answer for {addr} while nothing is concealed"
+        );
+    }
 
+    let mut readers = Workers::new();
+    readers.start("reads", &host, |_| {
+        lines(&fs::read_to_string("/proc/thread-self/net/arp_hidden")?).map(drop)
+    })?;
     let (mut sent, mut rounds) = (0, 0);
     for way in Way::ALL {
         host.conceal("lo", way)?;
         host.conceal("vips", way)?;
-        let flood = Flood::start(&neighbour, "eth0", &wire)?;
+        let flood = flood()?;
         while flood.sent() < requests / 3 {
-            churn(&host, &mut ip, (rounds % 128) as u8)?;
+            churn(&host, &mut ip, (rounds % 128) as u8, Some(way))?;
             rounds += 1;
         }
         sent += flood.sent();
         let leaks = flood.end()?;
         ensure!(
             leaks.is_empty(),
-            "{way:?}: {leaks:?} got out in {sent} requests and {rounds} rounds of changes"
+            "{way:?}: {} got out in {sent} requests and {rounds} rounds of changes: {:?}",
+            leaks.len(),
+            &leaks[..leaks.len().min(8)]
         );
         wire.answered(who_has(HOST))?;
         host.reveal("lo", way)?;
         host.reveal("vips", way)?;
     }
+    let reads = readers.end()?[0].1;
+    ensure!(reads > 0, "nobody has read the table");
     lab.note = Some(format!(
-        "{sent} requests during {rounds} rounds of changes, none answered"
+        "{sent} requests on {processors} processors during {rounds} rounds of changes and {reads} looks into the \
+         table, none answered"
     ));
     Ok(())
 }
 
 fn row31_no_gap(lab: &mut Lab) -> Result<()> {
-    no_gap(lab, 100_000)
+    no_gap(lab, 100_000, 2)
+}
+
+fn row31_no_gap_on_eight(lab: &mut Lab) -> Result<()> {
+    no_gap(lab, 100_000, 8)
 }
 
 fn long_row31_no_gap(lab: &mut Lab) -> Result<()> {
-    no_gap(lab, 1_000_000)
+    no_gap(lab, 1_000_000, 2)
+}
+
+fn long_row31_no_gap_on_eight(lab: &mut Lab) -> Result<()> {
+    no_gap(lab, 1_000_000, 8)
 }
 
 /// A host that conceals, and hears what a neighbour floods its LAN with, goes: again and again.

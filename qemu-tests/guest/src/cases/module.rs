@@ -10,6 +10,7 @@ use crate::{
         real_server::{real_server, unnumbered_with_dummy, HOST, NEIGHBOUR, VIP},
         Host, Lab, Way,
     },
+    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
@@ -236,6 +237,8 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
 /// Who may look at `inet_select_addr` beside us, how it begins and ends, and how it says how often it was called.
 struct Tracer {
     name: &'static str,
+    /// What fails where the kernel does not have it.
+    there: &'static str,
     begin: &'static str,
     end: &'static str,
     calls: &'static str,
@@ -244,24 +247,28 @@ struct Tracer {
 const TRACERS: [Tracer; 4] = [
     Tracer {
         name: "a kprobe",
+        there: "test -e /sys/kernel/tracing/kprobe_events",
         begin: "cd /sys/kernel/tracing; echo 'p:probe inet_select_addr' >>kprobe_events; echo 1 >events/kprobes/probe/enable",
         end: "cd /sys/kernel/tracing; echo 0 >events/kprobes/probe/enable; echo '-:probe' >>kprobe_events",
         calls: "awk '$1 == \"probe\" { print $2 }' /sys/kernel/tracing/kprobe_profile",
     },
     Tracer {
         name: "function tracing",
+        there: "grep -qw function /sys/kernel/tracing/available_tracers",
         begin: "cd /sys/kernel/tracing; echo inet_select_addr >set_ftrace_filter; echo function >current_tracer; echo >trace",
         end: "cd /sys/kernel/tracing; echo nop >current_tracer; echo >set_ftrace_filter",
         calls: "grep -c 'inet_select_addr <-' /sys/kernel/tracing/trace",
     },
     Tracer {
         name: "an fprobe",
+        there: "grep -qF 'f[:[<group>/]' /sys/kernel/tracing/README",
         begin: "cd /sys/kernel/tracing; echo 'f:entry inet_select_addr' >>dynamic_events; echo 1 >events/fprobes/entry/enable",
         end: "cd /sys/kernel/tracing; echo 0 >events/fprobes/entry/enable; echo '-:fprobes/entry' >>dynamic_events",
         calls: "grep -c ' entry: ' /sys/kernel/tracing/trace",
     },
     Tracer {
         name: "a BPF program",
+        there: "test -e /sys/kernel/btf/vmlinux",
         begin: "sysctl -q kernel.bpf_stats_enabled=1; bpftool prog load /fentry.o /sys/fs/bpf/fentry autoattach",
         end: "rm /sys/fs/bpf/fentry; sysctl -q kernel.bpf_stats_enabled=0",
         calls: "bpftool prog show name entered | grep -o 'run_cnt [0-9]*' | cut -d' ' -f2",
@@ -279,7 +286,7 @@ impl Tracer {
 fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = unnumbered_with_dummy(lab)?;
     // Asked each time for another destination, so that no route has a source cached.
-    let avoids_vip = |tracers: &[Tracer], hidden: bool| -> Result<()> {
+    let avoids_vip = |tracers: &[&Tracer], hidden: bool| -> Result<()> {
         let before = tracers
             .iter()
             .map(|tracer| tracer.calls(lab))
@@ -296,8 +303,16 @@ fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
         }
         Ok(())
     };
-    for (index, tracer) in TRACERS.iter().enumerate() {
-        let this = &TRACERS[index..=index];
+    let mut tracers = Vec::new();
+    let mut lacking = Vec::new();
+    for tracer in &TRACERS {
+        match machine::shell(tracer.there)? {
+            (0, _) => tracers.push(tracer),
+            _ => lacking.push(tracer.name),
+        }
+    }
+    for tracer in &tracers {
+        let this = &[*tracer];
         lab.run(tracer.begin)?;
         avoids_vip(this, false)?;
         host.conceal("lo", Way::Hidden)?;
@@ -310,19 +325,22 @@ fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
         avoids_vip(this, false)?;
         lab.run(tracer.end)?;
     }
-    for tracer in &TRACERS {
+    for tracer in &tracers {
         lab.run(tracer.begin)?;
     }
     host.conceal("lo", Way::Hidden)?;
-    avoids_vip(&TRACERS, true)?;
+    avoids_vip(&tracers, true)?;
     lab.run("rmmod arp_hidden")?;
-    avoids_vip(&TRACERS, false)?;
+    avoids_vip(&tracers, false)?;
     load()?;
     host.conceal("lo", Way::Hidden)?;
-    avoids_vip(&TRACERS, true)?;
-    for tracer in &TRACERS {
+    avoids_vip(&tracers, true)?;
+    for tracer in &tracers {
         lab.run(tracer.end)?;
         avoids_vip(&[], true)?;
+    }
+    if !lacking.is_empty() {
+        lab.note = Some(format!("this kernel lacks {}", lacking.join(", ")));
     }
     Ok(())
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One `ip` that is kept running on a host: where thousands of commands are needed, a process for each would
-//! take most of the time.
+//! Thousands of commands of `ip`: a process for each would take most of the time.
 
 use crate::lab::Host;
 use anyhow::{ensure, Context, Result};
 use nix::{fcntl::OFlag, unistd::pipe2};
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -17,7 +16,7 @@ const MARK: &str = "link show lo";
 /// How that line begins: lo is always the first device.
 const MARKED: &str = "1: lo:";
 
-/// The process.
+/// One `ip` that is kept running on a host.
 pub(crate) struct Batch {
     host: Host,
     ip: Child,
@@ -66,4 +65,20 @@ impl Drop for Batch {
         drop(self.ip.kill());
         drop(self.ip.wait());
     }
+}
+
+/// A line for each of several.
+pub(crate) fn lines<T>(each: impl Iterator<Item = T>, line: impl Fn(T) -> String) -> String {
+    each.fold(String::new(), |text, one| text + &line(one) + "\n")
+}
+
+/// Has a command for each of several carried out on a host, by one `ip` that reads them from a file.
+pub(crate) fn at_once<T>(
+    host: &Host,
+    each: impl Iterator<Item = T>,
+    command: impl Fn(T) -> String,
+) -> Result<()> {
+    fs::write("/tmp/batch", lines(each, command))?;
+    host.ip("-batch /tmp/batch")?;
+    Ok(())
 }

@@ -8,8 +8,11 @@ use crate::{
     wire::{who_has, Wire},
 };
 use anyhow::Result;
+use fastrand::Rng;
 use protocol::frame::Arp;
 use std::{
+    collections::HashSet,
+    mem,
     net::Ipv4Addr,
     sync::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -27,45 +30,61 @@ pub(crate) fn vip(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, 101 + number % VIPS)
 }
 
-fn is_vip(addr: Ipv4Addr) -> bool {
-    (0..VIPS).any(|number| vip(number) == addr)
-}
-
-/// A neighbour that asks for all VIPs in turn as fast as it can, and counts the ARP packets from the host that
-/// have one for their sender.
+/// A neighbour that asks for all VIPs in turn as fast as it can, and counts the ARP packets from the host that have
+/// an address for their sender that was asked for.
 pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
-    thread: JoinHandle<Result<Vec<String>>>,
+    threads: Vec<JoinHandle<Result<Vec<String>>>>,
 }
 
 impl Flood {
     /// Starts one out of a device of the neighbour's.
     pub(crate) fn start(neighbour: &Host, device: &str, from: &Wire) -> Result<Self> {
-        let tap = neighbour.enter(|| Tap::open(device))??;
-        let requests: Vec<Vec<u8>> = (0..VIPS)
-            .map(|number| from.request(&who_has(vip(number))).bytes())
-            .collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let sent = Arc::new(AtomicU64::new(0));
-        let thread = thread::spawn({
-            let (stop, sent) = (stop.clone(), sent.clone());
-            move || {
+        Self::with(neighbour, device, from, &[], 1)
+    }
+
+    /// Starts one of several threads, which after each VIP ask for another address, at random.
+    pub(crate) fn with(
+        neighbour: &Host,
+        device: &str,
+        from: &Wire,
+        others: &[Ipv4Addr],
+        threads: u64,
+    ) -> Result<Self> {
+        let vips: Vec<Ipv4Addr> = (0..VIPS).map(vip).collect();
+        let requests = |addresses: &[Ipv4Addr]| -> Vec<Vec<u8>> {
+            let request = |&tip| from.request(&who_has(tip)).bytes();
+            addresses.iter().map(request).collect()
+        };
+        let mut flood = Self {
+            stop: Arc::default(),
+            sent: Arc::default(),
+            threads: Vec::new(),
+        };
+        for seed in 0..threads {
+            let mut sender = Sender {
+                tap: neighbour.enter(|| match seed {
+                    0 => Tap::receiver(device),
+                    _ => Tap::sender(device),
+                })??,
+                vips: requests(&vips),
+                others: requests(others),
+                asked: vips.iter().chain(others).copied().collect(),
+                rng: Rng::with_seed(seed),
+            };
+            let (stop, sent) = (flood.stop.clone(), flood.sent.clone());
+            flood.threads.push(thread::spawn(move || {
                 let mut leaks = Vec::new();
                 while !stop.load(Relaxed) {
-                    for request in &requests {
-                        tap.send(request)?;
-                    }
-                    sent.fetch_add(requests.len() as u64, Relaxed);
-                    while let Some(passed) = tap.next(Instant::now())? {
-                        let arp = Arp::read(&passed.bytes).filter(|_| passed.received);
-                        leaks.extend(arp.filter(|arp| is_vip(arp.sip)).map(|arp| arp.to_string()));
-                    }
+                    sent.fetch_add(sender.ask()?, Relaxed);
+                    // Only the first thread hears anything.
+                    sender.listen(&mut leaks)?;
                 }
                 Ok(leaks)
-            }
-        });
-        Ok(Self { stop, sent, thread })
+            }));
+        }
+        Ok(flood)
     }
 
     /// How many requests it has sent so far.
@@ -74,10 +93,55 @@ impl Flood {
     }
 
     /// Ends the flood: what got out.
-    pub(crate) fn end(self) -> Result<Vec<String>> {
+    pub(crate) fn end(mut self) -> Result<Vec<String>> {
         self.stop.store(true, Relaxed);
-        self.thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("the flood panicked"))?
+        let mut leaks = Vec::new();
+        for thread in mem::take(&mut self.threads) {
+            let ended = thread.join();
+            leaks.extend(ended.map_err(|_| anyhow::anyhow!("the flood panicked"))??);
+        }
+        Ok(leaks)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+    }
+}
+
+/// One of its threads.
+struct Sender {
+    tap: Tap,
+    vips: Vec<Vec<u8>>,
+    others: Vec<Vec<u8>>,
+    asked: HashSet<Ipv4Addr>,
+    rng: Rng,
+}
+
+impl Sender {
+    /// Asks for each VIP once: how many requests it has sent.
+    fn ask(&mut self) -> Result<u64> {
+        for request in &self.vips {
+            self.tap.send(request)?;
+            if let Some(other) = self.rng.choice(&self.others) {
+                self.tap.send(other)?;
+            }
+        }
+        let others = if self.others.is_empty() {
+            0
+        } else {
+            self.vips.len()
+        };
+        Ok((self.vips.len() + others) as u64)
+    }
+
+    /// Adds what has come of what was asked.
+    fn listen(&self, leaks: &mut Vec<String>) -> Result<()> {
+        while let Some(passed) = self.tap.next(Instant::now())? {
+            let arp = Arp::read(&passed.bytes).filter(|arp| self.asked.contains(&arp.sip));
+            leaks.extend(arp.map(|arp| arp.to_string()));
+        }
+        Ok(())
     }
 }

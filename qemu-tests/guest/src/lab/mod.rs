@@ -6,12 +6,16 @@ pub(crate) mod announce;
 pub(crate) mod batch;
 pub(crate) mod case;
 pub(crate) mod chance;
+pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod flood;
+pub(crate) mod inheritance;
 pub(crate) mod kernel_log;
 pub(crate) mod module;
+pub(crate) mod processors;
 pub(crate) mod real_server;
 pub(crate) mod table;
+pub(crate) mod workers;
 
 use crate::{
     machine,
@@ -66,7 +70,7 @@ impl Lab {
         Ok(host)
     }
 
-    /// A namespace that a process of a host makes, as a container's. Nothing is done in it: lo is down.
+    /// A new namespace that a process of `maker` makes, as a container's. Its lo is down.
     pub(crate) fn made_by(&mut self, maker: &Host, name: &str) -> Result<Host> {
         maker.run(&format!("ip netns add {name}"))?;
         self.enlist(name)

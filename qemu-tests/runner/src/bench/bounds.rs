@@ -4,7 +4,7 @@
 
 use super::{
     figures::{Figures, PACKETS},
-    names::{name, setup_name, size_name},
+    names::{doing_name, name, number, setup_name, size_name},
 };
 use protocol::bench::{Event, Setup};
 
@@ -24,6 +24,15 @@ pub(super) fn tell_bounds(bounds: &[Bound]) -> String {
     text
 }
 
+/// The bounds that are missed, as a list.
+pub(super) fn tell_missed(bounds: &[Bound]) -> String {
+    let mut text = String::new();
+    for bound in bounds.iter().filter(|bound| !bound.kept) {
+        text += &format!("- {}\n", bound.what);
+    }
+    text
+}
+
 impl Figures {
     pub(super) fn bounds(&self) -> Vec<Bound> {
         let mut bounds = Vec::new();
@@ -33,6 +42,7 @@ impl Figures {
         self.bound_of_size(&mut bounds);
         self.bound_of_selection(&mut bounds);
         self.bound_of_operations(&mut bounds);
+        self.bound_of_batches(&mut bounds);
         bounds
     }
 
@@ -169,6 +179,24 @@ impl Figures {
                 ),
                 kept: taken < 50e6,
             });
+        }
+    }
+
+    /// Many addresses at once, on several processors: at most 1.1 times what it takes without the module.
+    fn bound_of_batches(&self, bounds: &mut Vec<Bound>) {
+        for (release, batches) in &self.batches {
+            for batch in batches {
+                bounds.push(Bound {
+                    what: format!(
+                        "{} {} addresses on a hidden dummy: at most 1.1 of what it takes without the module, it is {:.3} ({release}, {} processors)",
+                        doing_name(batch.doing),
+                        number(batch.addresses.into()),
+                        batch.ratio,
+                        batch.processors
+                    ),
+                    kept: batch.ratio <= 1.1,
+                });
+            }
         }
     }
 }

@@ -3,9 +3,12 @@
 //! The figures of a run.
 
 use anyhow::Result;
-use protocol::bench::{Event, Figure, Setup, Size};
+use protocol::bench::{Batch, Event, Figure, Setup, Size};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 /// All figures of a run.
 #[derive(Serialize, Deserialize)]
@@ -14,6 +17,14 @@ pub(super) struct Figures {
     pub(super) kernel: String,
     /// Each that was measured.
     pub(super) figures: Vec<Figure>,
+    /// What is done to many addresses at once, by the release of the kernel.
+    #[serde(default)]
+    pub(super) batches: BTreeMap<String, Vec<Batch>>,
+}
+
+/// What a release is of, without its version: `cloud-amd64`.
+fn flavour(release: &str) -> &str {
+    release.split_once('-').map_or("", |(_, flavour)| flavour)
 }
 
 /// What packets and look-ups cost.
@@ -63,6 +74,25 @@ impl Figures {
             .collect()
     }
 
+    /// Whether both are of the same flavour of the kernel: only then can they be compared.
+    pub(super) fn comparable(&self, other: &Figures) -> bool {
+        flavour(&self.kernel) == flavour(&other.kernel)
+    }
+
+    /// What takes the place of the committed figures. Those of another flavour of the kernel stay, and it adds its
+    /// batches to them.
+    pub(super) fn in_place_of(self, committed: Figures) -> Figures {
+        let mut batches = committed.batches.clone();
+        batches.retain(|release, _| flavour(release) != flavour(&self.kernel));
+        batches.extend(self.batches.clone());
+        let stays = if self.comparable(&committed) {
+            self
+        } else {
+            committed
+        };
+        Figures { batches, ..stays }
+    }
+
     /// JSON, a figure a line.
     pub(super) fn json(&self) -> Result<String> {
         let mut text = format!(
@@ -73,7 +103,14 @@ impl Figures {
             let comma = if at + 1 < self.figures.len() { "," } else { "" };
             writeln!(text, "{}{comma}", serde_json::to_string(figure)?)?;
         }
-        Ok(text + "]\n}\n")
+        text += "],\n\"batches\": {\n";
+        for (at, (release, batches)) in self.batches.iter().enumerate() {
+            let lines: Result<Vec<String>, _> = batches.iter().map(serde_json::to_string).collect();
+            let comma = if at + 1 < self.batches.len() { "," } else { "" };
+            let release = serde_json::to_string(release)?;
+            writeln!(text, "{release}: [\n{}\n]{comma}", lines?.join(",\n"))?;
+        }
+        Ok(text + "}\n}\n")
     }
 
     /// The largest of what `of` makes of the figures of each host and each of these events.

@@ -2,7 +2,7 @@
 
 //! What the figures are of, in a few words.
 
-use protocol::bench::{Event, Setup, Size};
+use protocol::bench::{Doing, Event, Setup, Size};
 
 /// An event, in a few words.
 pub(super) fn name(event: Event) -> &'static str {
@@ -45,6 +45,15 @@ pub(super) fn setup_name(setup: Setup) -> &'static str {
         Setup::ArptablesMangle => "arptables mangle",
         Setup::NftRules => "nft rules",
         Setup::NftSet => "nft set",
+    }
+}
+
+/// A doing, in a few words.
+pub(super) fn doing_name(doing: Doing) -> &'static str {
+    match doing {
+        Doing::Add => "`ip -batch`, adding",
+        Doing::Flush => "`ip addr flush`",
+        Doing::DeleteDevice => "`ip link del`",
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     figures::{Figures, PACKETS},
-    names::{name, number, setup_name},
+    names::{doing_name, name, number, setup_name},
 };
 use protocol::bench::{Event, Setup, Size};
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ impl Figures {
             &[Setup::Without, Setup::Loaded, Setup::Hidden],
             |value, _| format!("{:.1}", value / 1000.0),
         );
-        text + &self.table_of_memory()
+        text + &self.table_of_batches() + &self.table_of_memory()
     }
 
     fn table(
@@ -143,6 +143,27 @@ impl Figures {
                 text += &format!(" {ratio:.3} |");
             }
             text.push('\n');
+        }
+        text
+    }
+
+    pub(super) fn table_of_batches(&self) -> String {
+        let mut text = "\n### Many addresses at once, on a hidden dummy\n\n\
+                        | kernel | processors | addresses | | no module (ms) | dummy hidden (ms) | ratio |\n\
+                        |---|--:|--:|---|--:|--:|--:|\n"
+            .to_owned();
+        for (release, batches) in &self.batches {
+            for batch in batches {
+                text += &format!(
+                    "| {release} | {} | {} | {} | {} | {} | {:.3} |\n",
+                    batch.processors,
+                    number(batch.addresses.into()),
+                    doing_name(batch.doing),
+                    number(batch.without_ms),
+                    number(batch.hidden_ms),
+                    batch.ratio
+                );
+            }
         }
         text
     }

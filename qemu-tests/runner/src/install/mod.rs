@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `make test-install`: the packages on a Debian system, with systemd, as a real server of a cluster has it.
+
+mod disk;
+mod lan;
+mod site;
+mod stories;
+
+use crate::{
+    arch::Arch,
+    lab::{Lab, System}, //
+    pcap,
+    test::{tell, Tally},
+};
+use anyhow::Result;
+use protocol::{asked_for, Ended, Outcome};
+use site::Site;
+use std::{process::ExitCode, time::Instant};
+
+/// What is done, and what must come of it. Returns what is worth telling.
+type Story = fn(&mut Site<'_>) -> Result<String>;
+
+/// The cases.
+const CASES: &[(&str, Story)] = &[
+    ("install_running", stories::running),
+    ("install_boot", stories::boot),
+    ("install_late", stories::late),
+    ("install_upgrade", stories::upgrade),
+    ("install_kernel", stories::kernel),
+    ("install_purge", stories::purge),
+    ("install_dkms", stories::dkms),
+];
+
+/// Runs the cases that the patterns ask for.
+pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
+    let start = Instant::now();
+    let cases = CASES
+        .iter()
+        .filter(|(name, _)| asked_for(name, &system.case));
+    let mut site = Site::new(lab, system)?;
+    println!("KTAP version 1");
+    println!(
+        "# {} to {}, {} in QEMU",
+        site.older,
+        site.newer,
+        Arch::Amd64.accelerator()
+    );
+    let mut tally = Tally::default();
+    tally.plan(cases.clone().count())?;
+    for (name, story) in cases {
+        let start = Instant::now();
+        site.begin();
+        let (outcome, note) = match story(&mut site) {
+            Ok(note) => (Outcome::Passed, Some(note)),
+            Err(error) => {
+                let why = format!("{error:#}\n{}", site.tell());
+                (Outcome::Failed { why }, None)
+            }
+        };
+        let ended = Ended {
+            name: (*name).to_owned(),
+            outcome,
+            milliseconds: start.elapsed().as_millis() as u64,
+            note,
+        };
+        let again = format!("make test-install CASE={name}");
+        let frames = site.lan.frames();
+        pcap::write(&lab.logs.join(format!("{name}.pcapng")), &frames)?;
+        tell(&ended, &mut tally, &frames, lab, &again)?;
+    }
+    Ok(tally.sum_up(lab, start))
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The cases.
+
+use super::{
+    disk::Disk,
+    lan::{Seen, VIP},
+    site::Site,
+};
+use crate::vm::Vm;
+use anyhow::{ensure, Context, Result};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant}, //
+};
+
+/// The beginning of a command line with apt.
+const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -q";
+
+/// A disk on which the packages are installed and configured, by [`running`] if no case has done so before.
+fn installed(site: &mut Site<'_>, name: &str) -> Result<Disk> {
+    if site.installed.is_none() {
+        running(site)?;
+        site.lan.record();
+    }
+    site.with_packages(name)
+}
+
+/// On the running system: apt installs the packages from a local folder, the module is there at once and changes
+/// nothing, the settings are made, and the VIP falls silent. Without the package the VIP was answered for from the
+/// first moment: so the neighbour would see it in the other cases too.
+pub(super) fn running(site: &mut Site<'_>) -> Result<String> {
+    let disk = site.fresh("installed")?;
+    let from = site.lan.now();
+    let mut rs1 = site.boot(&disk)?;
+    let without = site.lan.visible(from, "without the package")?;
+
+    let packages = format!(
+        "/lab/packages/arp-hidden_*_all.deb /lab/packages/arp-hidden-modules-{}_*_amd64.deb",
+        site.older
+    );
+    site.shell(&mut rs1, &format!("{APT} install {packages}"))?;
+    site.shell(
+        &mut rs1,
+        "test -e /sys/module/arp_hidden && test $(cat /proc/sys/net/ipv4/conf/lo/hidden) = 0",
+    )?;
+    let from = site.lan.now();
+    site.lan.visible(from, "with the package and no flag")?;
+
+    site.shell(&mut rs1, CONFIGURE)?;
+    let from = site.lan.now();
+    let hidden = site.lan.silent(from)?;
+    site.shut_down(rs1, &disk)?;
+    site.installed = Some(disk);
+    Ok(format!("before, {without}; with the flags, {hidden}"))
+}
+
+/// The settings of a real server: what is an example in the package's file is made so.
+const CONFIGURE: &str =
+    "sed -i 's/^#\\(net.ipv4.conf.\\(all\\|lo\\).hidden\\)/\\1/' /etc/sysctl.d/arp_hidden.conf && \
+     systemctl restart systemd-sysctl && test $(cat /proc/sys/net/ipv4/conf/lo/hidden) = 1";
+
+/// At boot the flags are there before the network: systemd says so, and on the wire the VIP is never seen.
+pub(super) fn boot(site: &mut Site<'_>) -> Result<String> {
+    let disk = installed(site, "boot")?;
+    let (mut rs1, seen) = site.boot_silently(&disk)?;
+    let order = order(site, &mut rs1)?;
+    site.shell(
+        &mut rs1,
+        &format!("ip addr show dev lo | grep -q 'inet {VIP}/32'"),
+    )?;
+    site.shut_down(rs1, &disk)?;
+    Ok(format!("{order}; {seen}"))
+}
+
+/// In which order systemd came to the module, its flags and the network.
+fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
+    let mut moments = Vec::new();
+    for (unit, what) in [
+        ("systemd-modules-load", "Exit"),
+        ("systemd-sysctl", "Start"),
+        ("systemd-sysctl", "Exit"),
+        ("systemd-networkd", "Start"),
+    ] {
+        let command = format!("systemctl show -P ExecMain{what}TimestampMonotonic {unit}");
+        let moment: u64 = site.shell(rs1, &command)?.trim().parse()?;
+        ensure!(moment > 0, "{command}: it never did");
+        moments.push(moment);
+    }
+    ensure!(
+        moments.is_sorted(),
+        "the module loaded, flags from, to, network from, in microseconds: {moments:?}"
+    );
+    Ok(format!(
+        "flags set {} ms before systemd-networkd starts",
+        (moments[3] - moments[2]) / 1000
+    ))
+}
+
+/// rs1 boots a kernel that the module is missing for, and the unit of boot.md does not add the VIP. Then the module comes:
+/// udev sets its flags as sysctl.d says, on an interface with a dot in its name too, and leaves alone what was changed by
+/// hand. The VIP is added and never seen.
+pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
+    let disk = installed(site, "late")?;
+    let mut rs1 = site.boot(&disk)?;
+    site.shell(
+        &mut rs1,
+        &format!(
+            "set -e
+             rm /etc/systemd/network/vip.network
+             cat >/etc/systemd/system/vips.service <<'end'\n{unit}end
+             systemctl enable vips
+             echo 'net/ipv4/conf/lan.100/hidden = 1' >/etc/sysctl.d/vlan.conf
+             mv /lib/modules/$(uname -r)/updates/arp_hidden.ko /root
+             depmod",
+            unit = unit()?
+        ),
+    )?;
+    site.shut_down(rs1, &disk)?;
+
+    let (mut rs1, without) = site.boot_silently(&disk)?;
+    site.shell(
+        &mut rs1,
+        &format!(
+            "! test -e /proc/sys/net/ipv4/conf/lo/hidden &&
+             test $(systemctl show -P ConditionResult vips) = no &&
+             ! ip addr show dev lo | grep 'inet {VIP}/'"
+        ),
+    )?;
+
+    let from = site.lan.now();
+    site.shell(
+        &mut rs1,
+        "set -e
+         ip link add link $(cd /sys/class/net && echo e*) name lan.100 type vlan id 100
+         udevadm settle
+         sysctl net.ipv4.conf.lo.rp_filter=0
+         mv /root/arp_hidden.ko /lib/modules/$(uname -r)/updates
+         depmod
+         modprobe arp_hidden
+         udevadm settle",
+    )?;
+    let set = site.shell(
+        &mut rs1,
+        "cd /proc/sys/net/ipv4/conf
+         grep . all/hidden default/hidden lo/hidden lan.100/hidden lo/rp_filter | paste -s -d ' '",
+    )?;
+    let wanted = "all/hidden:1 default/hidden:0 lo/hidden:1 lan.100/hidden:1 lo/rp_filter:0";
+    ensure!(
+        set.trim() == wanted,
+        "with the module, and after udev:\n{set}"
+    );
+    site.shell(
+        &mut rs1,
+        &format!("systemctl start vips && ip addr show dev lo | grep 'inet {VIP}/32'"),
+    )?;
+    let late = site.lan.silent(from)?;
+    site.shut_down(rs1, &disk)?;
+    Ok(format!(
+        "without the module, no VIP: {without}; with it, {late}"
+    ))
+}
+
+/// The unit in Documentation/clusters/boot.md.
+fn unit() -> Result<&'static str> {
+    let text = include_str!("../../../../Documentation/clusters/boot.md");
+    let unit = text.split("```ini\n").nth(1);
+    let unit = unit.and_then(|rest| rest.split("```").next());
+    unit.context("boot.md has no unit")
+}
+
+/// A later version is installed while a client's connection to the VIP is in use. The connection goes on, the VIP
+/// stays silent, and so it does through the reboot that takes the later version.
+pub(super) fn upgrade(site: &mut Site<'_>) -> Result<String> {
+    let disk = installed(site, "upgrade")?;
+    let mut rs1 = site.boot(&disk)?;
+    let before = site.shell(&mut rs1, "cat /sys/module/arp_hidden/version")?;
+    site.shell(
+        &mut rs1,
+        "socat TCP-LISTEN:7,fork,reuseaddr EXEC:cat </dev/null >/dev/null 2>&1 &",
+    )?;
+    let mut client = site.client()?;
+    let from = site.lan.now();
+    let echoed = |site: &mut Site<'_>, client: &mut Vm| -> Result<usize> {
+        // Each line once, in order, and the connection is there.
+        let script =
+            "pidof nc >/dev/null && awk 'NR != $1 { exit 1 } END { print NR }' /run/echoed";
+        Ok(site.shell(client, script)?.trim().parse()?)
+    };
+    sleep(Duration::from_secs(1));
+    let first = echoed(site, &mut client)?;
+    ensure!(first > 0, "the connection to the VIP has no answer");
+
+    let packages = format!(
+        "/lab/later/arp-hidden_*_all.deb /lab/later/arp-hidden-modules-{}_*_amd64.deb",
+        site.older
+    );
+    let said = site.shell(&mut rs1, &format!("{APT} install {packages}"))?;
+    let during = echoed(site, &mut client)? - first;
+    sleep(Duration::from_secs(1));
+    let after = echoed(site, &mut client)? - first - during;
+    ensure!(
+        during > 0 && after > 0,
+        "lines echoed: {first} before the upgrade, {during} during it, {after} after it"
+    );
+    ensure!(
+        said.contains("stays loaded with its flags"),
+        "apt does not say that the module stays:\n{said}"
+    );
+    let seen = site.lan.silent(from)?;
+    drop(client);
+    site.shut_down(rs1, &disk)?;
+
+    let (mut rs1, booted) = site.boot_silently(&disk)?;
+    let later = site.shell(&mut rs1, "cat /sys/module/arp_hidden/version")?;
+    ensure!(
+        before != later,
+        "after the reboot it is still version {later}"
+    );
+    site.shut_down(rs1, &disk)?;
+    Ok(format!(
+        "{} to {}; during the upgrade {during} lines on the connection; {seen}; reboot: {booted}",
+        before.trim(),
+        later.trim()
+    ))
+}
+
+/// The newer kernel and its modules package are installed in one run of apt, and booted.
+pub(super) fn kernel(site: &mut Site<'_>) -> Result<String> {
+    let disk = installed(site, "kernel")?;
+    let from = site.lan.now();
+    let mut rs1 = site.boot(&disk)?;
+    let install = format!(
+        "apt-get -q update && {APT} install linux-image-{newer} /lab/packages/arp-hidden-modules-{newer}_*_amd64.deb",
+        newer = site.newer
+    );
+    site.shell(&mut rs1, &install)?;
+    let seen = site.lan.silent(from)?;
+    site.shut_down(rs1, &disk)?;
+    boots_newer(site, &disk, seen)
+}
+
+/// As [`kernel`], with DKMS: it builds the module when it is installed, and again when the newer kernel is.
+pub(super) fn dkms(site: &mut Site<'_>) -> Result<String> {
+    let disk = site.fresh("dkms")?;
+    let mut rs1 = site.boot(&disk)?;
+    let start = Instant::now();
+    site.shell(
+        &mut rs1,
+        &format!("{APT} install /lab/packages/arp-hidden_*_all.deb /lab/packages/arp-hidden-dkms_*_all.deb"),
+    )?;
+    let first = start.elapsed().as_secs();
+    site.shell(&mut rs1, CONFIGURE)?;
+    let from = site.lan.now();
+    let start = Instant::now();
+    let series: Vec<&str> = site.newer.splitn(3, '.').take(2).collect();
+    let install = format!(
+        "apt-get -q update && {APT} install linux-image-{newer} linux-headers-{newer} linux-source-{series}",
+        newer = site.newer,
+        series = series.join(".")
+    );
+    site.shell(&mut rs1, &install)?;
+    let second = start.elapsed().as_secs();
+    let seen = site.lan.silent(from)?;
+    site.shut_down(rs1, &disk)?;
+    let note = boots_newer(site, &disk, seen)?;
+    Ok(format!(
+        "apt took {first} s, and {second} s for the newer kernel; {note}"
+    ))
+}
+
+/// Boots what must be the newer kernel, with the VIP silent.
+fn boots_newer(site: &mut Site<'_>, disk: &Disk, seen: Seen) -> Result<String> {
+    let (mut rs1, booted) = site.boot_silently(disk)?;
+    let release = site.shell(&mut rs1, "uname -r")?;
+    ensure!(release.trim() == site.newer, "{release} was booted");
+    let order = order(site, &mut rs1)?;
+    site.shut_down(rs1, disk)?;
+    Ok(format!("{seen}; reboot: {order}; {booted}"))
+}
+
+/// The packages are purged. The module that is loaded goes on until the reboot, as they say; after it nothing is left,
+/// and the VIP is answered for.
+pub(super) fn purge(site: &mut Site<'_>) -> Result<String> {
+    let disk = installed(site, "purge")?;
+    let mut rs1 = site.boot(&disk)?;
+    let from = site.lan.now();
+    site.shell(&mut rs1, &format!("{APT} purge 'arp-hidden*'"))?;
+    let seen = site.lan.silent(from)?;
+    let left = site.shell(
+        &mut rs1,
+        "find / -xdev -path /var/log -prune -o -path '*arp[-_]hidden*' -print; \
+         grep -l arp_hidden /lib/modules/*/modules.dep /var/lib/dpkg/status; true",
+    )?;
+    ensure!(left.is_empty(), "left behind:\n{left}");
+    site.shut_down(rs1, &disk)?;
+
+    let from = site.lan.now();
+    let mut rs1 = site.boot(&disk)?;
+    let booted = site.lan.visible(from, "after the reboot")?;
+    site.shell(
+        &mut rs1,
+        "! test -e /sys/module/arp_hidden && ! test -e /proc/sys/net/ipv4/conf/lo/hidden",
+    )?;
+    site.shut_down(rs1, &disk)?;
+    Ok(format!("{seen}; reboot: {booted}"))
+}
