@@ -35,7 +35,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite (default: the newest cloud kernel of"
-	@echo "                    the backports); 'debug' is our own with KASAN, lockdep and kmemleak"
+	@echo "                    the backports), or one of our own: 'debug' (KASAN, lockdep, kmemleak) or 'hardened'"
 	@echo "  KDIR=<dir>        your own kernel directory instead (modules, install, test, demo, shell)"
 	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
