@@ -31,7 +31,8 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
-	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak"
+	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak,"
+	@echo "                    'hardened' one with kCFI, IBT, MODVERSIONS, signed modules and lockdown"
 	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
 	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
@@ -65,6 +66,10 @@ demo: ## show an LVS/DR cluster of virtual machines, without the module and with
 .PHONY: test
 test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes
 	@scripts/build test
+
+.PHONY: check
+check: ## run the cases on the running kernel, leave the machine as it was; build/check-report.txt
+	@scripts/build check
 
 .PHONY: test-install
 test-install: ## install, upgrade and purge the packages on a Debian system that boots (CASE=<pattern>)

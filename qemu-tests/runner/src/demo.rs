@@ -76,10 +76,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
     let told = story(&mut cluster, recipe);
     let path = lab.logs.join("demo.pcapng");
     pcap::write(&path, &cluster.frames())?;
-    println!(
-        "  All frames: {} (opens in Wireshark)",
-        path.display()
-    );
+    println!("  All frames: {} (opens in Wireshark)", path.display());
     let kept = told?;
     println!("  Total time: {} s", start.elapsed().as_secs());
     Ok(if kept {
@@ -332,11 +329,7 @@ fn compare(without: &Half, with: &Half) -> usize {
     println!("\n{:60}{:>12}{:>12}", "", "without the", "with the");
     println!("{:60}{:>12}{:>12}", "", "module", "module");
     println!("  ARP");
-    row(
-        "client asked \"who has 10.0.0.100?\"",
-        &Half::asked,
-        SOME,
-    );
+    row("client asked \"who has 10.0.0.100?\"", &Half::asked, SOME);
     row(
         "director claimed it",
         &|half| half.claimed("director"),
@@ -383,7 +376,11 @@ fn compare(without: &Half, with: &Half) -> usize {
 
     println!("  Total");
     row("connections", &Half::connections, SOME);
-    row("connections that bypassed the director", &Half::past_director, NONE);
+    row(
+        "connections that bypassed the director",
+        &Half::past_director,
+        NONE,
+    );
     row("failed requests", &Half::failed, NONE);
     if without.past_director() + without.failed() == 0 {
         println!("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");

@@ -15,11 +15,7 @@ use crate::{
 use anyhow::{bail, ensure, Context, Result};
 use fastrand::Rng;
 use protocol::frame::{Arp, Mac, BROADCAST, MULTICAST};
-use std::{
-    fs,
-    net::Ipv4Addr,
-    time::Instant,
-};
+use std::{fs, net::Ipv4Addr, time::Instant};
 
 cases![hostile_frames, long_hostile_frames,];
 

@@ -140,7 +140,10 @@ fn insert(document: &Path, figures: &str) -> Result<()> {
     let text = fs::read_to_string(document)?;
     let (before, rest) = text.split_once(BEGIN).context("no mark for the figures")?;
     let (_, after) = rest.split_once(END).context("no mark for their end")?;
-    fs::write(document, format!("{before}{BEGIN}\n{figures}\n{END}{after}"))?;
+    fs::write(
+        document,
+        format!("{before}{BEGIN}\n{figures}\n{END}{after}"),
+    )?;
     Ok(())
 }
 

@@ -78,7 +78,10 @@ impl Figures {
             "Kernel {}. Instructions with the module, and their ratio to those without it and to each peer:\n\n",
             self.kernel
         );
-        text += &format!("| | VIPs | instructions | / {} |", setup_name(Setup::Without));
+        text += &format!(
+            "| | VIPs | instructions | / {} |",
+            setup_name(Setup::Without)
+        );
         for peer in PEERS {
             text += &format!(" / {peer} |");
         }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     arch::Arch,
-    traffic::mac,
     lab::{Lab, System},
+    traffic::mac,
     vm::{Boot, Config, Vm}, //
 };
 use anyhow::{ensure, Context, Result};
@@ -49,7 +49,7 @@ impl<'a> Site<'a> {
         Ok(Self {
             lab,
             system,
-            shared: Shared::new(&lab.logs, &packages)?,
+            shared: Shared::new(&lab.logs, &packages, &system.first_module)?,
             older: release("older")?,
             newer: release("newer")?,
             lan: Lan::new()?,
