@@ -3,45 +3,50 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive (as uname -r prints it), or a kernel directory of your own.
+# A stock kernel of the archive, as `uname -r` prints it.
 KERNEL ?=
+# Instead, a kernel directory of your own, and its binary to boot.
 KDIR ?=
-# `own`: the module brings a kernel crate with it, also for a kernel that has one.
+VMLINUZ ?=
+# RUST=own builds the module self-contained even for a kernel with a usable kernel crate.
 RUST ?=
-# Below which folder `make install` installs; then it leaves depmod to whoever takes the files from there.
+# `make install` installs below this directory, and then does not run depmod.
 DESTDIR ?=
-# Which cases `make test` runs: patterns, matched anywhere in a case's name, separated by commas.
+# The cases of `make test`: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
-# Which cluster `make demo` shows: a pattern, as CASE.
+# The cluster of `make demo` and `make shell`: a pattern, like CASE. The machine of it that `make shell` is on.
 CLUSTER ?=
-# `make bench UPDATE=1` commits to the new figures; QUICK=1 measures the smallest host only.
+ON ?=
+# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host. `make demo`: UPDATE=1
+# puts the session into README.md.
 UPDATE ?=
 QUICK ?=
-# `make soak`: the first seed, and how many operations.
+# `make soak`: the first seed, and the number of operations.
 SEED ?= 1000
 STEPS ?= 10000
 
-# `make fuzz`: how many inputs.
+# `make fuzz`: the number of inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR RUST DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite; the default is the newest cloud kernel"
-	@echo "                    of the backports; 'debug' is one of our own with KASAN, lockdep, kmemleak,"
-	@echo "                    'hardened' one with kCFI, IBT, MODVERSIONS, signed modules and lockdown"
-	@echo "  KDIR=<dir>        build for a kernel directory of your own instead (modules only)"
+	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite (default: the newest cloud kernel of"
+	@echo "                    the backports), or one of our own: 'debug' (KASAN, lockdep, kmemleak) or 'hardened'"
+	@echo "  KDIR=<dir>        your own kernel directory instead (modules, install, test, demo, shell)"
+	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
-	@echo "  CASE=<pattern>    run only the cases whose name has it; commas separate several"
-	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/ (demo only): tun, dummy, ..."
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench only)"
-	@echo "  QUICK=1           measure the smallest host only (bench only)"
-	@echo "  RUNS=<number>     how many inputs (fuzz only; default $(RUNS))"
-	@echo "  SEED=<number>     the seed to begin with (soak only; default $(SEED))"
-	@echo "  STEPS=<number>    how many operations (soak only; default $(STEPS))"
+	@echo "  CASE=<pattern>    only the cases whose name contains the pattern; commas separate several"
+	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/: tun, dummy, ... (demo, shell)"
+	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell; default rs1)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), the session into README.md (demo)"
+	@echo "  QUICK=1           measure only the smallest host (bench)"
+	@echo "  RUNS=<number>     number of inputs (fuzz; default $(RUNS))"
+	@echo "  SEED=<number>     first seed (soak; default $(SEED))"
+	@echo "  STEPS=<number>    number of operations (soak; default $(STEPS))"
 
 .PHONY: modules
 modules: ## build the module: build/<release>/arp_hidden.ko
@@ -62,6 +67,10 @@ uninstall: ## remove what `make install` installed, except an edited sysctl.d fi
 .PHONY: demo
 demo: ## show an LVS/DR cluster of virtual machines, without the module and with it
 	@scripts/build demo
+
+.PHONY: shell
+shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>
+	@scripts/build shell
 
 .PHONY: test
 test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes

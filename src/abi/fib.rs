@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The local routes of a namespace, as far as they go beyond its addresses.
+//! Finds out whether a namespace has local routes beyond its configured addresses.
 //!
 //! C headers: [`include/net/fib_notifier.h`](srctree/include/net/fib_notifier.h),
 //! [`include/net/ip_fib.h`](srctree/include/net/ip_fib.h)
@@ -32,29 +32,29 @@ use kernel::{
 
 /// What is known of the local routes to addresses that are not configured.
 mod beyond {
-    /// Nothing: any address may have one.
+    /// Not known: any address may have one.
     pub(super) const UNKNOWN: u8 = 0;
-    /// The routes are being looked through, and there has been none so far.
+    /// The routes are being looked through. None so far.
     pub(super) const LOOKING: u8 = 1;
-    /// There is none.
+    /// There are none.
     pub(super) const NONE: u8 = 2;
-    /// There has been one.
+    /// At least one was seen.
     pub(super) const SOME: u8 = 3;
 }
 
-/// Whether a namespace may have local routes to addresses that are not configured, while it wants to know.
+/// Knows whether a namespace may have local routes to addresses that are not configured, while it is watched.
 ///
-/// Most have none, so that an address which is not in the index is not the host's, and no route need be looked
-/// up to say so. There are two kinds of others: the prefix of an address on a loopback device (with `ip addr
-/// add 10.0.0.0/28 dev lo` lo owns sixteen addresses), and what is routed by hand (`ip route add local
-/// 10.0.0.0/28 dev lo`). Once such a route has been seen, or while it is not known, routes are looked up.
+/// Most namespaces have none. Then an address that is not in the index is not the host's, and no route lookup is
+/// needed. Such routes come from the prefix of an address on a loopback device (with `ip addr add 10.0.0.0/28 dev lo`,
+/// lo owns sixteen addresses) or are added by hand (`ip route add local 10.0.0.0/28 dev lo`). Once one has been seen,
+/// or while this is not known, routes must be looked up.
 ///
-/// The kernel tells of the first of several routes to the same prefix only. A local one that stands behind
-/// another is told of when it takes its place; where the first is for one DSCP only, what is behind it is
-/// suspected of being local.
+/// Of several routes to the same prefix, the kernel reports only the first. It reports a local route behind another one
+/// when that one goes. If the first one is for a single DSCP, a route behind it may be used for other packets, so that
+/// counts as a local route.
 ///
-/// The notifier is registered and unregistered by a work, without the RTNL: up to 6.12 `register_fib_notifier` takes
-/// it, and the dump of all routes, which may be a million, need not hold up anybody.
+/// A work item registers and unregisters the notifier, without the RTNL: up to 6.12 `register_fib_notifier` takes the
+/// RTNL itself, and a dump of possibly a million routes should not delay anyone.
 #[pin_data]
 pub(crate) struct LocalRoutes<T: HasIndex> {
     #[pin]
@@ -63,36 +63,37 @@ pub(crate) struct LocalRoutes<T: HasIndex> {
     work: Opaque<bindings::work_struct>,
     /// One of [`beyond`].
     beyond: AtomicU8,
-    /// The routes of prefixes that a loopback device is getting or losing. Changed under the RTNL.
+    /// Changes of a loopback device's prefix routes. Written under the RTNL.
     changes: Settling,
     watch: RtnlCell<Watch>,
-    /// The namespace of which routes are to be watched, or null. Written under the RTNL, read by the work.
+    /// The namespace to watch, or null. Written under the RTNL, read by the work item.
     wanted: AtomicPtr<bindings::net>,
-    /// The namespace in which the block is registered, or null. For the work, which never runs twice at once, and,
-    /// when that has been cancelled, for [`Self::stop`].
+    /// The namespace in which the block is registered, or null. Accessed by the work item, which never runs
+    /// concurrently with itself, and by [`Self::stop`] after it has cancelled the work item.
     registered: Cell<*mut bindings::net>,
     _state: PhantomData<fn() -> T>,
 }
 
-/// How far the routes of a namespace are watched.
+/// Whether the routes of a namespace are watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
     No,
-    /// Or will be, when the work has run.
+    /// Once the work item has run.
     Yes,
-    /// Never again: the namespace goes.
+    /// For good: the namespace is being removed.
     Stopped,
 }
 
-// SAFETY: The block and the work are the kernel's while they are in use; `registered` is for one thread at a time.
+// SAFETY: While in use, only the kernel accesses the block and the work item. `registered` is accessed by one thread at
+// a time: the work item, or `stop` after cancelling it.
 unsafe impl<T: HasIndex> Send for LocalRoutes<T> {}
 // SAFETY: As above.
 unsafe impl<T: HasIndex> Sync for LocalRoutes<T> {}
 
 impl<T: HasIndex> LocalRoutes<T> {
-    /// Routes that are not watched.
+    /// Creates it without watching.
     ///
-    /// Before it is dropped, [`Self::stop`] must be called and a grace period must pass.
+    /// [`Self::stop`] must be called, and a grace period must pass, before it is dropped.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             block <- Opaque::ffi_init(|block: *mut bindings::notifier_block| {
@@ -104,7 +105,7 @@ impl<T: HasIndex> LocalRoutes<T> {
                 unsafe { block.write(init) };
             }),
             work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
-                // SAFETY: `work` is valid for writing, and stays where it is.
+                // SAFETY: `work` is valid for writing and pinned.
                 unsafe { bindings::init_work(work, Some(Self::work)) };
             }),
             beyond: AtomicU8::new(beyond::UNKNOWN),
@@ -116,13 +117,13 @@ impl<T: HasIndex> LocalRoutes<T> {
         })
     }
 
-    /// Looks through all routes, soon, and from then on at every new one. The index must be active. Does nothing if
-    /// they are watched. Does not wait.
+    /// Schedules watching: a look through all routes, then at every new one. The index must be active. Does nothing if
+    /// watching already. Does not wait.
     pub(crate) fn watch(&self, net: &Net, rtnl: &mut Rtnl) {
         self.set(Watch::No, Watch::Yes, net.as_ptr(), rtnl);
     }
 
-    /// Stops watching. Does nothing if they are not watched. Does not wait.
+    /// Schedules the end of watching. Does nothing if not watching. Does not wait.
     pub(crate) fn ignore(&self, rtnl: &mut Rtnl) {
         self.set(Watch::Yes, Watch::No, ptr::null_mut(), rtnl);
     }
@@ -133,12 +134,12 @@ impl<T: HasIndex> LocalRoutes<T> {
             *watch = to;
             self.wanted.store(wanted, Release);
             self.beyond.store(beyond::UNKNOWN, Relaxed);
-            // SAFETY: Initialised, pinned, and cancelled before it goes.
+            // SAFETY: The work item is initialised, pinned, and cancelled before it is freed.
             unsafe { bindings::schedule_work(self.work.get()) };
         }
     }
 
-    /// Stops watching for good. Sleeps. To be called without the RTNL, which the work may wait for.
+    /// Stops watching for good. Sleeps. The caller must not hold the RTNL, which the work item may wait for.
     pub(crate) fn stop(&self) {
         {
             let mut rtnl = super::rtnl::lock();
@@ -146,16 +147,16 @@ impl<T: HasIndex> LocalRoutes<T> {
             self.wanted.store(ptr::null_mut(), Release);
         }
         self.beyond.store(beyond::UNKNOWN, Relaxed);
-        // SAFETY: Initialised. It is not queued again: `set` finds neither `Yes` nor `No`.
+        // SAFETY: The work item is initialised. It is not queued again: `set` finds neither `Yes` nor `No`.
         unsafe { bindings::cancel_work_sync(self.work.get()) };
         self.update();
     }
 
-    /// Registers the block where `wanted` says, and nowhere else.
+    /// Registers the block in the namespace `wanted`, and nowhere else.
     fn update(&self) {
         let registered = self.registered.replace(ptr::null_mut());
         if !registered.is_null() {
-            // SAFETY: The block is registered there; a namespace stops all of its own before it goes.
+            // SAFETY: The block is registered there. The namespace is alive: it calls `stop` before it is freed.
             unsafe { bindings::unregister_fib_notifier(registered, self.block.get()) };
         }
         let wanted = self.wanted.load(Acquire);
@@ -163,8 +164,8 @@ impl<T: HasIndex> LocalRoutes<T> {
             return;
         }
         self.beyond.store(beyond::LOOKING, Relaxed);
-        // SAFETY: The block is initialised, pinned and not registered, and kept for a grace period after it was
-        // unregistered.
+        // SAFETY: The block is initialised, pinned and not registered. It is kept for a grace period after it was
+        // unregistered. The namespace is alive: it calls `stop` before it is freed.
         let error = unsafe {
             bindings::register_fib_notifier(wanted, self.block.get(), None, ptr::null_mut())
         };
@@ -174,36 +175,36 @@ impl<T: HasIndex> LocalRoutes<T> {
                 .beyond
                 .compare_exchange(beyond::LOOKING, beyond::NONE, Relaxed, Relaxed);
         }
-        // After an error (the routes of another family changed too fast to be told in order) it stays unknown, or
-        // LOOKING, which is as good.
+        // An error (routes of any family changed too fast to be reported in order) leaves LOOKING, with which routes
+        // are looked up, as with UNKNOWN.
     }
 
     /// # Safety
     ///
-    /// Called by the workqueue only, for the work of a live value.
+    /// Called only by the workqueue, for the work item of a live value.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: The work is part of its `LocalRoutes`, which lives until it has been cancelled.
+        // SAFETY: The work item is a field of `Self`, which lives until the work item has been cancelled.
         unsafe { &*container_of!(Opaque::cast_from(work), Self, work) }.update();
     }
 
     /// Whether there may be a local route to an address that is not configured.
     #[inline]
     pub(crate) fn may_reach(&self, addr: Ipv4Addr) -> bool {
-        // The prefix of 127.0.0.1/8 does not count: it is everywhere, and ARP seldom asks for it.
+        // The prefix of 127.0.0.1/8 does not count in `beyond`: every host has it. So look up its addresses always.
         self.beyond.load(Relaxed) != beyond::NONE || addr.is_loopback()
     }
 
-    /// A loopback device is about to get or lose routes to addresses that are not configured, or to be set up or down.
+    /// Marks the start of a change of a loopback device's prefix routes.
     pub(crate) fn change(&self) {
         self.changes.begin();
     }
 
-    /// It has got or lost them.
+    /// Marks the end of the change.
     pub(crate) fn changed(&self) {
         self.changes.end();
     }
 
-    /// Whether every packet that is being handled was received after the last of these changes.
+    /// Whether every packet being handled was received after the last of these changes.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
         self.changes.is_settled()
@@ -217,30 +218,30 @@ impl<T: HasIndex> LocalRoutes<T> {
 
     /// # Safety
     ///
-    /// Called by the chain of the FIB's notifiers only: under RCU, with a `fib_notifier_info`, for a block
-    /// that is registered by [`Self::update`].
+    /// Called only by the FIB notifier chain: under RCU, with a `fib_notifier_info`, for a block that [`Self::update`]
+    /// registered.
     unsafe extern "C" fn call(
         block: *mut bindings::notifier_block,
         event: c_ulong,
         info: *mut c_void,
     ) -> c_int {
         let info: *const bindings::fib_notifier_info = info.cast_const().cast();
-        // SAFETY: The chain gives a valid description.
+        // SAFETY: The chain passes a valid `fib_notifier_info`.
         let family = unsafe { (*info).family };
         if event as u32 != bindings::fib_event_type_FIB_EVENT_ENTRY_REPLACE
             || family != bindings::AF_INET as c_int
         {
             return bindings::NOTIFY_DONE as c_int;
         }
-        // SAFETY: This event of IPv4 comes with a route, of which the description is the first field; the
-        // block is part of its `LocalRoutes`, as it is initialised and registered nowhere else.
+        // SAFETY: For this event of IPv4, the info is the first field of a `fib_entry_notifier_info`. The block is a
+        // field of `Self`: no other block is registered with this function.
         let (routes, route) = unsafe {
             (
                 &*container_of!(Opaque::cast_from(block), Self, block),
                 &*info.cast::<bindings::fib_entry_notifier_info>(),
             )
         };
-        // SAFETY: A route that is told of is alive, and so is its namespace.
+        // SAFETY: The reported route and its namespace are alive during the call.
         let (protocol, source, net) = unsafe {
             (
                 (*route.fi).fib_protocol,
@@ -249,9 +250,9 @@ impl<T: HasIndex> LocalRoutes<T> {
             )
         };
         let dst = Ipv4Addr::from_bits(route.dst);
-        // SAFETY: Called under RCU.
+        // SAFETY: The chain is called under RCU.
         let rcu = unsafe { entered() };
-        // As `fib_add_ifaddr` makes it. One made by hand may stay when the address goes.
+        // A route as `fib_add_ifaddr` adds it for an address. Others may outlive the address.
         let of_address = || {
             route.dst_len == 32
                 && u32::from(protocol) == bindings::RTPROT_KERNEL

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The redirection of `inet_select_addr`, by an IPMODIFY ftrace operation, as livepatch redirects functions.
+//! Redirects `inet_select_addr` with an IPMODIFY ftrace operation, as livepatch redirects functions.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
@@ -14,8 +14,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Calls the kernel's own `inet_select_addr`, past any redirection: an address for packets from `dev` to
-/// `dst`, of a scope not wider than `scope`; unspecified if there is none. In any context.
+/// Calls the kernel's own `inet_select_addr`, past the redirection. Returns a source address for packets from `dev` to
+/// `dst` with a scope of at most `scope`, or the unspecified address if there is none. In any context.
 pub(crate) fn inet_select_addr(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr {
     // SAFETY: The device is alive.
     let addr = unsafe {
@@ -24,21 +24,21 @@ pub(crate) fn inet_select_addr(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv
     Ipv4Addr::from_bits(u32::from_be(addr))
 }
 
-/// Where the module's code lies.
+/// Returns the address range of the module's code.
 fn own_text() -> Range<usize> {
     // SAFETY: No requirements.
     let (start, len) = unsafe { (bindings::own_text_start(), bindings::own_text_size()) };
     start..start + len
 }
 
-/// What takes the place of `inet_select_addr` for its callers outside of this module.
+/// A replacement of `inet_select_addr`, for its callers outside this module.
 pub(crate) trait SelectAddr: 'static {
-    /// The function in its place. In any context that the kernel selects addresses in; may not sleep.
+    /// Called instead of `inet_select_addr`, in any context in which the kernel selects addresses. Must not sleep.
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr;
 }
 
-/// The redirection, in force until it is dropped. Both sleep; the drop waits for all tasks to pass a point
-/// where they cannot be in the redirected function, some tenths of a second.
+/// The redirection, in place until it is dropped. Registering and dropping sleep. The drop waits until no task can be
+/// in the replacement any more, some tenths of a second.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Redirect<T: SelectAddr> {
     #[pin]
@@ -48,21 +48,22 @@ pub(crate) struct Redirect<T: SelectAddr> {
     _user: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The operations are the kernel's while they are registered; nothing here touches them.
+// SAFETY: While registered, only the kernel accesses the operations.
 unsafe impl<T: SelectAddr> Send for Redirect<T> {}
 // SAFETY: As above.
 unsafe impl<T: SelectAddr> Sync for Redirect<T> {}
 
 impl<T: SelectAddr> Redirect<T> {
-    /// Redirects. EBUSY: another user of ftrace holds the function (a live patch), or kernel.ftrace_enabled is
-    /// 0; ENODEV: ftrace has failed.
+    /// Redirects the function. Fails with EBUSY if another user of ftrace, such as a live patch, redirects it, or if
+    /// kernel.ftrace_enabled is 0; with ENODEV if ftrace is disabled after an error.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             text: own_text(),
             ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
                 let init = bindings::ftrace_ops {
                     func: Some(Self::enter),
-                    // PERMANENT: kernel.ftrace_enabled=0 is refused meanwhile, instead of disarming us.
+                    // PERMANENT makes writes of 0 to kernel.ftrace_enabled fail, instead of silently ending the
+                    // redirection.
                     flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
                         as c_ulong,
                     ..Default::default()
@@ -72,9 +73,9 @@ impl<T: SelectAddr> Redirect<T> {
                 let function = bindings::inet_select_addr as *const () as c_ulong;
                 // SAFETY: The operations are initialised and pinned.
                 to_result(unsafe { bindings::ftrace_set_filter_ip(ops, function, 0, 0) })?;
-                // SAFETY: As above; unregistered before they go.
+                // SAFETY: The operations are initialised, pinned, and unregistered before they are freed.
                 to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
-                    // SAFETY: Not registered, so only the filter is to be freed.
+                    // SAFETY: The operations are not registered, so nobody uses the filter.
                     unsafe { bindings::ftrace_free_filter(ops) }
                 })
             }),
@@ -91,11 +92,12 @@ impl<T: SelectAddr> Redirect<T> {
         ops: *mut bindings::ftrace_ops,
         regs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: The operations are those of a registered redirection.
+        // SAFETY: `ops` is the field of a registered `Self`, which stays alive until `drop` has unregistered it.
         let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
-        // Our own calls are for the original.
+        // The module's own calls go to the original.
         if !this.text.contains(&caller) {
-            // SAFETY: The replacement has the same signature, and stays until `drop` has waited.
+            // SAFETY: The replacement has the signature of the original, and its code stays until `drop` has waited
+            // for all tasks in it.
             unsafe {
                 bindings::ftrace_regs_set_instruction_pointer(
                     regs,
@@ -107,13 +109,13 @@ impl<T: SelectAddr> Redirect<T> {
 
     /// # Safety
     ///
-    /// As `inet_select_addr` in C.
+    /// The same as for `inet_select_addr`: `dev` must be a live device.
     unsafe extern "C" fn replacement(
         dev: *const bindings::net_device,
         dst: bindings::__be32,
         scope: c_int,
     ) -> bindings::__be32 {
-        // SAFETY: The caller gives a live device.
+        // SAFETY: The caller passes a live device.
         let dev = unsafe { NetDevice::from_raw(dev) };
         let dst = Ipv4Addr::from_bits(u32::from_be(dst));
         T::select(dev, dst, scope as u8).to_bits().to_be()
@@ -123,18 +125,18 @@ impl<T: SelectAddr> Redirect<T> {
 #[pinned_drop]
 impl<T: SelectAddr> PinnedDrop for Redirect<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by `register`. This waits for tasks that were preempted in the trampoline or in
-        // the replacement: neither sleeps.
+        // This waits for tasks that were preempted in the trampoline or in the replacement, neither of which sleeps.
+        // SAFETY: Registered by `register`.
         let error = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
         if error != 0 {
             pr_alert!(
                 "cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n"
             );
         }
-        // Idle tasks are not waited for; interrupts on top of them are read-side critical sections of RCU.
+        // It does not wait for idle tasks. An interrupt on top of one is an RCU read-side critical section.
         // SAFETY: No requirements but a context that may sleep.
         unsafe { kernel::bindings::synchronize_rcu() };
-        // SAFETY: Unregistered.
+        // SAFETY: Unregistered above, so nobody uses the filter.
         unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An index of the IPv4 addresses configured in a namespace, which never lags the kernel's answers.
+//! An index of the IPv4 addresses configured in a namespace, which never lags the kernel's replies.
 //!
 //! C header: [`include/linux/inetdevice.h`](srctree/include/linux/inetdevice.h)
 
@@ -28,56 +28,55 @@ use kernel::{
     types::Opaque, //
 };
 
-/// An address of the index, and what is known of the device that it is configured on.
+/// An address in the index, with what is known of the device it is configured on.
 ///
 /// # Invariants
 ///
-/// `ifa` points to an address that is alive: it is in the index from its NETDEV_UP to its NETDEV_DOWN only,
-/// and freed a grace period after that.
+/// `ifa` points to a live address: it is in the index only from its NETDEV_UP to its NETDEV_DOWN, and the kernel frees
+/// it a grace period after that.
 pub(crate) struct Configured<O> {
     ifa: NonNull<bindings::in_ifaddr>,
     owner: O,
     addition: Settling,
-    /// The task in which a request for the address was last let through while the addition was settling.
+    /// The task in which a request for the address was last let through while its addition was settling.
     asked_in: AtomicPtr<bindings::task_struct>,
 }
 
-// SAFETY: An address is shared between threads by the kernel, under RCU.
+// SAFETY: The kernel itself shares addresses between threads, under RCU.
 unsafe impl<O: Send> Send for Configured<O> {}
 // SAFETY: As above.
 unsafe impl<O: Sync> Sync for Configured<O> {}
 
 impl<O> Configured<O> {
-    /// The device that the address is configured on.
+    /// Returns the device that the address is configured on.
     #[inline]
     pub(crate) fn device(&self) -> &NetDevice {
         // SAFETY: Alive by the type invariants.
         unsafe { InIfaddr::from_raw(self.ifa.as_ptr()) }.device()
     }
 
-    /// What [`HasIndex::owner`] returned for it.
+    /// Returns what [`HasIndex::owner`] returned for the device.
     pub(crate) fn owner(&self) -> &O {
         &self.owner
     }
 
-    /// Notes that a request for the address, which is being handled, has been looked at and may be replied to. In
-    /// softirq context.
+    /// Notes that the request being handled, which is for the address, may get a reply. In softirq context.
     pub(crate) fn let_reply(&self) {
         self.asked_in.store(current(), Relaxed);
     }
 
-    /// Whether the request that is being handled, to which the kernel is about to reply, was received after the
-    /// address became known.
+    /// Whether the request being handled, to which the kernel is about to reply, was checked against the index after
+    /// the address became known.
     ///
-    /// It was if all of them were. If not, it was if [`Self::let_reply`] was called for it: a task handles one request
-    /// from its receipt to its reply before it handles the next, and what it handled before the address became known
-    /// it handled before it could note anything here.
+    /// True if the addition has settled. Otherwise true if [`Self::let_reply`] was called in the current task: a task
+    /// handles one request, from its receipt to its reply, before the next. So its last note here is about this
+    /// request.
     pub(crate) fn was_known(&self) -> bool {
         self.addition.is_settled() || self.asked_in.load(Relaxed) == current()
     }
 }
 
-/// The current task: in an interrupt, the one that was interrupted.
+/// Returns the current task; in an interrupt, the interrupted one.
 fn current() -> *mut bindings::task_struct {
     // SAFETY: No requirements.
     unsafe { bindings::current_task() }
@@ -89,14 +88,14 @@ fn current() -> *mut bindings::task_struct {
 pub(crate) struct Index<O: Send + Sync + 'static> {
     addresses: RcuHash<Configured<O>>,
     active: RtnlCell<bool>,
-    /// Room for the next address, allocated while its addition can still be refused.
+    /// An entry for the next address, allocated while its addition can still be refused.
     spare: RtnlCell<Option<Vacant<Configured<O>>>>,
-    /// The latest addition that has to settle.
+    /// The latest addition of a concealed address.
     additions: Settling,
 }
 
 impl<O: Send + Sync + 'static> Index<O> {
-    /// An index that is not active.
+    /// Creates an inactive index.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             addresses: RcuHash::new()?,
@@ -106,7 +105,7 @@ impl<O: Send + Sync + 'static> Index<O> {
         })
     }
 
-    /// Whether the addresses are indexed.
+    /// Whether it is active.
     pub(crate) fn is_active(&self, rtnl: &Rtnl) -> bool {
         *self.active.get(rtnl)
     }
@@ -117,8 +116,8 @@ impl<O: Send + Sync + 'static> Index<O> {
         self.additions.is_settled()
     }
 
-    /// The configured addresses that equal `addr`, one for each device that has it (or more, with other
-    /// prefix lengths). Complete while the index is active.
+    /// Returns the configured addresses that equal `addr`: one for each device that has it, or more with different
+    /// prefix lengths. Complete while the index is active.
     #[inline]
     pub(crate) fn get<'a>(
         &'a self,
@@ -128,8 +127,8 @@ impl<O: Send + Sync + 'static> Index<O> {
         self.addresses.get(addr.to_bits(), rcu)
     }
 
-    /// Indexes all addresses of the namespace, and from now on every change. Does nothing if it is active. Linear in
-    /// the number of addresses. Sleeps.
+    /// Indexes all addresses of the namespace, and follows changes from now on. Does nothing if active already. Linear
+    /// in the number of addresses. Sleeps.
     pub(crate) fn activate(
         &self,
         net: &Net,
@@ -146,8 +145,7 @@ impl<O: Send + Sync + 'static> Index<O> {
                 .into_iter()
                 .flat_map(|in_dev| in_dev.addresses_rtnl(rtnl))
             {
-                // INVARIANT: No NETDEV_DOWN comes for it before the RTNL is released, and the index is
-                // active then.
+                // INVARIANT: Its NETDEV_DOWN cannot come before the RTNL is released. By then the index is active.
                 let entry = Configured {
                     ifa: NonNull::from(ifa).cast(),
                     owner: owner(dev),
@@ -173,7 +171,7 @@ impl<O: Send + Sync + 'static> Index<O> {
         Ok(())
     }
 
-    /// Forgets all addresses. Does nothing if it is not active.
+    /// Forgets all addresses. Does nothing if not active.
     pub(crate) fn deactivate(&self, rtnl: &mut Rtnl) {
         if !mem::take(self.active.get_mut(rtnl)) {
             return;
@@ -182,7 +180,7 @@ impl<O: Send + Sync + 'static> Index<O> {
         self.addresses.clear(rtnl);
     }
 
-    /// Allocates what the next [`Self::add`] needs.
+    /// Allocates the entry for the next [`Self::add`].
     fn prepare(&self, rtnl: &mut Rtnl) -> Result {
         if *self.active.get(rtnl) && self.spare.get(rtnl).is_none() {
             *self.spare.get_mut(rtnl) = Some(Vacant::new()?);
@@ -190,11 +188,11 @@ impl<O: Send + Sync + 'static> Index<O> {
         Ok(())
     }
 
-    /// Enters an address. Where the device `conceals` it, the addition has to settle.
+    /// Adds an address. If the device `conceals` it, the addition has to settle.
     fn add(&self, ifa: &InIfaddr, owner: O, conceals: bool, rtnl: &mut Rtnl) {
         let ifa_ptr = NonNull::from(ifa).cast();
         let key = ifa.local().to_bits();
-        // A secondary that is promoted to primary comes up again, and has been here all the time.
+        // A secondary address that is promoted gets another NETDEV_UP, but is known already.
         let known = self
             .addresses
             .get(key, &rcu::read_lock())
@@ -236,19 +234,19 @@ impl<O: Send + Sync + 'static> Index<O> {
 
 /// State of a namespace that has an [`Index`].
 pub(crate) trait HasIndex: PerNet {
-    /// What is known of a device, kept with each of its addresses.
+    /// What is known of a device. Kept with each of its addresses.
     type Owner: Send + Sync + 'static;
 
-    /// The index.
+    /// Returns the index.
     fn index(&self) -> &Index<Self::Owner>;
 
-    /// The local routes that go beyond it.
+    /// Returns the local routes that go beyond it.
     fn routes(&self) -> &LocalRoutes<Self>;
 
-    /// What is known of a device from its first address to its last.
+    /// Returns what is known of a device. This must not change while the device has addresses.
     fn owner(&self, dev: &NetDevice) -> Self::Owner;
 
-    /// Whether the addresses of such an owner are concealed.
+    /// Whether the addresses of this owner are concealed.
     fn conceals(owner: &Self::Owner) -> bool;
 }
 
@@ -257,34 +255,33 @@ pub(crate) trait Notify: 'static {
     /// The state of a namespace.
     type State: HasIndex;
 
-    /// Called under the RTNL when an address has been added, or is to serve as a primary from now on. Does not
-    /// sleep.
+    /// Called under the RTNL when an address was added or promoted to primary. Must not sleep.
     fn added(ifa: &InIfaddr, rtnl: &mut Rtnl);
 }
 
-/// The notifiers that keep the [`Index`] of every namespace. Their registration and drop sleep; nothing here waits
-/// for a grace period.
+/// The notifiers that keep the [`Index`] of every namespace up to date. Registering and dropping sleep. Handling an
+/// address never waits for a grace period.
 ///
-/// The kernel replies to ARP for an address, and takes it for a sender address of its own, while the FIB has a local
-/// route to it. `fib_inetaddr_event`, at priority 0 of the same chain, makes that route and removes it.
+/// The kernel replies to ARP requests for an address, and uses it as a sender address, while the FIB has a local route
+/// to it. `fib_inetaddr_event`, at priority 0 of the same chain, adds and removes that route.
 ///
-/// A *request* is looked up in the index first (NF_ARP_IN) and in the FIB second (`arp_process`), under one hold of
-/// RCU:
+/// A *request* is looked up in the index first (NF_ARP_IN) and in the FIB second (`arp_process`), in one RCU read-side
+/// critical section:
 ///
-/// - An address enters the index before its route is made: [`Self::before`] has the highest priority. A request that was
-///   looked up before that, and finds the route, gets a reply; that reply meets NF_ARP_OUT under the same hold of
-///   RCU, while [`Configured::was_known`] is still false.
-/// - An address leaves the index after its route is removed: [`Self::after`] has the lowest priority. A request that
+/// - An address enters the index before its route is added: [`Self::before`] has the highest priority. A request that
+///   was looked up before that, and then finds the route, gets a reply. That reply passes NF_ARP_OUT in the same
+///   critical section, while [`Configured::was_known`] is still false.
+/// - An address leaves the index after its route was removed: [`Self::after`] has the lowest priority. A request that
 ///   does not find it in the index does not find the route either.
 ///
-/// A *solicitation* is looked up in the FIB first (`arp_solicit`) and in the index second (NF_ARP_OUT): an address
-/// that is missing there although the kernel has just taken it for its own has gone meanwhile.
+/// A *solicitation* is looked up in the FIB first (`arp_solicit`) and in the index second (NF_ARP_OUT). If the address
+/// is missing there although the kernel has just used it as its own, it was removed in between.
 ///
-/// The entry cannot fail for want of memory, for a notifier cannot refuse an address: [`Self::validator`], which can,
-/// runs earlier under the same hold of the RTNL and allocates it.
+/// A notifier cannot refuse an address, so adding the entry must not fail. [`Self::validator`] can refuse one. It runs
+/// earlier under the same hold of the RTNL and allocates the entry.
 ///
-/// (The kernel's own hash of addresses, which `__ip_dev_find` reads, is no substitute: it loses an address before the
-/// FIB loses the route.)
+/// The kernel's own hash of addresses, which `__ip_dev_find` reads, cannot be used: it loses an address before the FIB
+/// loses the route.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Notifiers<T: Notify> {
     #[pin]
@@ -296,19 +293,19 @@ pub(crate) struct Notifiers<T: Notify> {
     _state: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The blocks are the kernel's while they are registered; nothing here touches them.
+// SAFETY: While registered, only the kernel accesses the blocks.
 unsafe impl<T: Notify> Send for Notifiers<T> {}
 // SAFETY: As above.
 unsafe impl<T: Notify> Sync for Notifiers<T> {}
 
-/// Whether an address makes local routes to others than itself: the prefix of one on a loopback device does.
+/// Whether an address brings local routes to other addresses: on a loopback device, its whole prefix is local.
 fn makes_routes(ifa: &InIfaddr) -> bool {
     ifa.device().is_loopback() && ifa.prefix_len() < 32
 }
 
 type Call = unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int;
 
-/// A notifier block that is not registered.
+/// Initialises a notifier block, without registering it.
 fn block(call: Call, priority: c_int) -> impl PinInit<Opaque<bindings::notifier_block>> {
     Opaque::ffi_init(move |block: *mut bindings::notifier_block| {
         let init = bindings::notifier_block {
@@ -331,8 +328,8 @@ impl<T: Notify> Notifiers<T> {
             _state: PhantomData,
         }? Error)
         .pin_chain(|this| {
-            // SAFETY: The blocks are initialised, pinned, and unregistered before they go. What is registered
-            // here cannot be refused: the chains' own only error is a block that is on them already.
+            // These calls cannot fail: the chains' only error is EEXIST, for a block that is on them already.
+            // SAFETY: The blocks are initialised, pinned, and unregistered before they are freed.
             unsafe {
                 to_result(bindings::register_inetaddr_validator_notifier(
                     this.validator.get(),
@@ -355,7 +352,7 @@ impl<T: Notify> Notifiers<T> {
             return bindings::NOTIFY_DONE as c_int;
         }
         let info: *const bindings::in_validator_info = info.cast_const().cast();
-        // SAFETY: The chain gives a valid description with the live IPv4 state of a device.
+        // SAFETY: The chain passes a valid `in_validator_info` with the live IPv4 state of a device.
         let dev = unsafe { NetDevice::from_raw((*(*info).ivi_dev).dev) };
         // SAFETY: The chain is called under the RTNL.
         let mut rtnl = unsafe { Rtnl::assume_held() };
@@ -370,7 +367,7 @@ impl<T: Notify> Notifiers<T> {
         event: c_ulong,
         ifa: *mut c_void,
     ) -> c_int {
-        // SAFETY: The chain gives a live address and is called under the RTNL.
+        // SAFETY: The chain passes a live address, and is called under the RTNL.
         let (ifa, mut rtnl) = unsafe {
             (
                 InIfaddr::from_raw(ifa.cast_const().cast()),
@@ -399,7 +396,7 @@ impl<T: Notify> Notifiers<T> {
         event: c_ulong,
         ifa: *mut c_void,
     ) -> c_int {
-        // SAFETY: The chain gives a live address and is called under the RTNL.
+        // SAFETY: The chain passes a live address, and is called under the RTNL.
         let (ifa, mut rtnl) = unsafe {
             (
                 InIfaddr::from_raw(ifa.cast_const().cast()),
@@ -420,7 +417,7 @@ impl<T: Notify> Notifiers<T> {
 #[pinned_drop]
 impl<T: Notify> PinnedDrop for Notifiers<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by `register`.
+        // SAFETY: All three are registered by `register`.
         unsafe {
             bindings::unregister_inetaddr_notifier(self.after.get());
             bindings::unregister_inetaddr_notifier(self.before.get());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Safe wrappers of the C interfaces that the kernel crate lacks. All unsafe code of the module is here.
+//!
+//! Nothing here knows the rest of the module.
 
 use core::borrow::Borrow;
 
@@ -18,12 +20,13 @@ pub(crate) mod rtnl;
 pub(crate) mod sysctl;
 pub(crate) mod trace;
 
-/// The value of a module parameter: `ModuleParamAccess::value` gives it since 7.3, and a reference to it before.
+/// Returns the value of a module parameter. `ModuleParamAccess::value` returns the value since 7.3, and a reference to
+/// it before that.
 pub(crate) fn parameter<T: Copy>(value: impl Borrow<T>) -> T {
     *value.borrow()
 }
 
-/// What bindgen makes of `bindings.h` and of the helpers.
+/// What bindgen generates from `bindings.h` and the helpers.
 #[allow(
     clippy::all,
     clippy::cast_lossless,

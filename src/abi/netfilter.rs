@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netfilter hooks on ARP.
+//! Netfilter hooks for ARP.
 //!
 //! C header: [`include/linux/netfilter.h`](srctree/include/linux/netfilter.h)
 
@@ -20,35 +20,34 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Where on ARP's way a hook sits.
+/// Where a hook is called.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
-    /// Frames for this host, before `arp_process` (NF_ARP_IN); after all other hooks.
+    /// For frames to this host, before `arp_process` (NF_ARP_IN), after all other hooks.
     InLast,
-    /// Frames that the kernel's ARP sends (NF_ARP_OUT); before all other hooks.
+    /// For frames that the kernel's ARP sends (NF_ARP_OUT), before all other hooks.
     OutFirst,
 }
 
-/// What becomes of a frame.
+/// What to do with a frame.
 pub(crate) enum Verdict {
-    /// It goes on (NF_ACCEPT).
+    /// Let it pass (NF_ACCEPT).
     Accept,
-    /// It goes no further, for want of memory (NF_DROP).
+    /// Drop it for lack of memory (NF_DROP).
     Drop,
-    /// It goes no further, by intent: a request that stays unanswered.
+    /// Drop it on purpose: the request gets no reply.
     Unanswered,
 }
 
 /// A hook.
 pub(crate) trait ArpHook: 'static {
-    /// The state of a namespace that it works with.
+    /// The per-namespace state that it needs.
     type State: PerNet;
 
-    /// Where it sits.
+    /// Where it is called.
     const PLACE: Place;
 
-    /// Called for each frame, in softirq or process context. `dev` is the device that received or will send
-    /// it.
+    /// Called for each frame, in softirq or process context. `dev` is the device that received or will send it.
     fn frame(
         state: &Self::State,
         net: &Net,
@@ -58,46 +57,49 @@ pub(crate) trait ArpHook: 'static {
     ) -> Verdict;
 }
 
-/// An ARP frame on its way (`struct sk_buff`), with its ARP header linear.
+/// An ARP frame being handled (`struct sk_buff`). Its ARP header is linear.
 ///
 /// # Invariants
 ///
-/// `skb` is valid, and nobody else changes it, for as long as the value lives; `at` is its ARP header.
+/// `skb` is valid and not changed by anyone else for as long as the value lives. `at` points to its ARP header.
 pub(crate) struct Frame {
     skb: *mut bindings::sk_buff,
     at: *mut u8,
 }
 
 impl Frame {
-    /// The ARP packet, as far as it is linear.
+    /// Returns the linear part of the ARP packet.
     #[inline]
     pub(crate) fn packet(&self) -> &[u8] {
-        // SAFETY: The bytes are a part of the live buffer, which nobody changes.
+        // SAFETY: By the type invariants, `at` points into the frame, of which `len` more bytes are linear and do not
+        // change.
         unsafe { slice::from_raw_parts(self.at, self.len()) }
     }
 
-    /// The ARP packet for writing; an error if there is no memory for a copy of our own.
+    /// Returns the linear part of the ARP packet for writing. Fails with ENOMEM if the frame is shared and cannot be
+    /// copied.
     pub(crate) fn packet_mut(&mut self) -> Result<&mut [u8]> {
         let len = self.len();
-        // SAFETY: The frame is valid, and no pointer into it is held but `at`.
+        // SAFETY: The frame is valid by the type invariants.
         let offset = unsafe { bindings::skb_network_offset(self.skb) };
         let end = c_uint::try_from(offset).unwrap_or(0) + len as c_uint;
-        // SAFETY: As above; `end` is not beyond the linear part.
+        // SAFETY: The frame is valid by the type invariants, and `end` is within its linear part. The only pointer into
+        // it, `at`, is updated below.
         to_result(unsafe { bindings::skb_ensure_writable(self.skb, end) })?;
-        // SAFETY: The frame is valid.
         // INVARIANT: The header may have moved.
+        // SAFETY: The frame is valid by the type invariants.
         self.at = unsafe { bindings::arp_hdr(self.skb) }.cast();
-        // SAFETY: As in `packet`; the buffer is ours alone now.
+        // SAFETY: `at` points into the frame, of which `len` more bytes are linear. The buffer is not shared any more.
         Ok(unsafe { slice::from_raw_parts_mut(self.at, len) })
     }
 
-    /// Whether it came to the device's own hardware address (PACKET_HOST).
+    /// Whether it was sent to the device's own hardware address (PACKET_HOST).
     pub(crate) fn is_unicast(&self) -> bool {
         // SAFETY: The frame is valid.
         u32::from(unsafe { bindings::skb_pkt_type(self.skb) }) == bindings::PACKET_HOST
     }
 
-    /// How many bytes from `at` on are linear.
+    /// Returns the number of linear bytes from `at` on.
     #[inline]
     fn len(&self) -> usize {
         // SAFETY: The frame is valid.
@@ -107,7 +109,7 @@ impl Frame {
                 (*self.skb).len.wrapping_sub((*self.skb).data_len),
             )
         };
-        // Frames that are sent begin with the header of the link layer.
+        // In frames to be sent, the link layer header comes before `at`.
         let end = data.addr().wrapping_add(headlen as usize);
         end.saturating_sub(self.at.addr())
     }
@@ -126,16 +128,15 @@ pub(crate) struct Hook<T: ArpHook> {
     _user: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The operations are the kernel's while they are registered; nothing here touches them.
+// SAFETY: While registered, only the kernel accesses the operations.
 unsafe impl<T: ArpHook> Send for Hook<T> {}
 // SAFETY: As above.
 unsafe impl<T: ArpHook> Sync for Hook<T> {}
 
 impl<T: ArpHook> Hook<T> {
-    /// A hook that is not registered.
+    /// Creates an unregistered hook.
     ///
-    /// It must be kept for a grace period after it was unregistered: lists of hooks (`nft list hooks`) are
-    /// read under RCU.
+    /// It must outlive its unregistration by a grace period: `nft list hooks` reads it under RCU.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             ops <- Opaque::ffi_init(|ops: *mut bindings::nf_hook_ops| {
@@ -148,7 +149,7 @@ impl<T: ArpHook> Hook<T> {
                     pf: bindings::NFPROTO_ARP as u8,
                     hooknum,
                     priority,
-                    // `priv_` follows when it is registered.
+                    // `register` sets `priv_`.
                     ..Default::default()
                 };
                 // SAFETY: `ops` is valid for writing.
@@ -159,22 +160,22 @@ impl<T: ArpHook> Hook<T> {
         })
     }
 
-    /// Registers it in a namespace. Sleeps. Nothing to do if it is registered.
+    /// Registers the hook in a namespace. Does nothing if already registered. Sleeps.
     pub(crate) fn register(&self, net: &Net, rtnl: &mut Rtnl) -> Result {
         let registered = self.registered.get_mut(rtnl);
         if !*registered {
             let state = ptr::from_ref(T::State::of(net)).cast_mut();
-            // SAFETY: The operations are initialised and pinned, and not registered, so nobody reads them.
+            // SAFETY: The operations are initialised and not registered, so nobody else accesses them.
             unsafe { (*self.ops.get()).priv_ = state.cast() };
-            // SAFETY: As above.
+            // SAFETY: The operations are initialised, pinned, not registered, and unregistered before they are freed.
             to_result(unsafe { bindings::nf_register_net_hook(net.as_ptr(), self.ops.get()) })?;
             *registered = true;
         }
         Ok(())
     }
 
-    /// Takes it out of its namespace. Sleeps. Calls that have begun may outlast this, by a grace period at
-    /// the most. Nothing to do if it is not registered.
+    /// Unregisters the hook. Does nothing if not registered. Calls that have begun may outlast this by at most a grace
+    /// period. Sleeps.
     pub(crate) fn unregister(&self, net: &Net, rtnl: &mut Rtnl) {
         let registered = self.registered.get_mut(rtnl);
         if *registered {
@@ -186,14 +187,14 @@ impl<T: ArpHook> Hook<T> {
 
     /// # Safety
     ///
-    /// Called by netfilter only, at the place of `T::PLACE`, with what `register` gave it.
+    /// Called only by netfilter, at `T::PLACE`, with the state that `register` passed.
     unsafe extern "C" fn call(
         state: *mut c_void,
         skb: *mut bindings::sk_buff,
         place: *const bindings::nf_hook_state,
     ) -> c_uint {
-        // SAFETY: The state outlives the hook by a grace period, as all that can be found in a namespace.
-        // Netfilter describes the place validly, with the device of the direction, and calls under RCU.
+        // SAFETY: The state of a namespace outlives its hooks by a grace period. Netfilter passes a valid
+        // `nf_hook_state` with the device of this direction, and calls under RCU.
         let (state, net, dev, rcu) = unsafe {
             let dev = match T::PLACE {
                 Place::InLast => (*place).in_,
@@ -206,20 +207,20 @@ impl<T: ArpHook> Hook<T> {
                 entered(),
             )
         };
-        // SAFETY: Netfilter gives a valid frame.
+        // SAFETY: Netfilter passes a valid frame.
         let at = unsafe {
             match T::PLACE {
-                // What has been received begins with the ARP header.
+                // Received frames start at the ARP header.
                 Place::InLast => (*skb).data,
                 Place::OutFirst => bindings::arp_hdr(skb).cast(),
             }
         };
-        // INVARIANT: Netfilter lets the hook, and nobody else, change the frame during the call.
+        // INVARIANT: During the call, only the hook may change the frame.
         let mut frame = Frame { skb, at };
         match T::frame(state, net, dev, &mut frame, &rcu) {
             Verdict::Accept => bindings::NF_ACCEPT,
             Verdict::Drop => bindings::NF_DROP,
-            // SAFETY: The frame is ours to free with the verdict that follows.
+            // SAFETY: The verdict that the function returns, NF_STOLEN, hands the frame over to it.
             Verdict::Unanswered => unsafe { bindings::arp_hidden_unanswered(skb) },
         }
     }

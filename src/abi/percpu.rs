@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters that every CPU has a copy of, so that counting is one instruction and no CPU waits for another.
+//! Per-CPU counters: counting is one instruction, and no CPU waits for another.
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h)
 
@@ -13,24 +13,24 @@ use kernel::{
     prelude::*, //
 };
 
-/// `N` counters, each of one word for every possible CPU.
+/// `N` counters, each a word per possible CPU.
 ///
 /// The drop does not sleep.
 ///
 /// # Invariants
 ///
-/// A per-CPU allocation of `[c_ulong; N]`, which is an offset and not to be dereferenced.
+/// A per-CPU allocation of `[c_ulong; N]`. This is an offset, which must not be dereferenced.
 pub(crate) struct Counters<const N: usize>(NonNull<c_ulong>);
 
-// SAFETY: A CPU writes its own copy by one instruction, and any CPU may read any copy as a whole.
+// SAFETY: A CPU writes its own copy with a single instruction, and any CPU may read any copy as a whole.
 unsafe impl<const N: usize> Send for Counters<N> {}
 // SAFETY: As above.
 unsafe impl<const N: usize> Sync for Counters<N> {}
 
 impl<const N: usize> Counters<N> {
-    /// Allocates counters of 0. Sleeps.
+    /// Allocates counters, set to 0. Sleeps.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: No requirements; the size is not 0 for any `N` that is of use, or the result is null.
+        // SAFETY: No requirements. For a size of 0 the result is null.
         let counters = unsafe {
             bindings::__alloc_percpu(size_of::<[c_ulong; N]>(), align_of::<[c_ulong; N]>())
         };
@@ -38,23 +38,23 @@ impl<const N: usize> Counters<N> {
         Ok(Self(NonNull::new(counters.cast()).ok_or(ENOMEM)?))
     }
 
-    /// Adds one to a counter. In any context; an interrupt or a preemption in between loses nothing.
+    /// Increments a counter. In any context; interrupts and preemption lose no count.
     pub(crate) fn increment(&self, which: usize) {
-        // SAFETY: `at` gives the offset of a counter.
+        // SAFETY: `at` returns the offset of a live counter.
         unsafe { bindings::this_cpu_inc(self.at(which)) };
     }
 
-    /// What all CPUs have counted. Exact once those who count have paused; until then no less than what had
-    /// been counted before the call.
+    /// Returns the sum over all CPUs. Exact while no CPU counts; otherwise no less than what was counted before the
+    /// call.
     pub(crate) fn sum(&self, which: usize) -> u64 {
         // SAFETY: No requirements.
         let next = |cpu: c_int| unsafe { bindings::next_possible_cpu(cpu) };
         iter::successors(Some(next(-1)), |cpu| Some(next(*cpu as c_int)))
             .take_while(|cpu| *cpu < nr_cpu_ids())
             .map(|cpu| {
-                // SAFETY: `at` gives the offset of a counter, and the CPU is a possible one.
+                // SAFETY: `at` returns the offset of a live counter, and the CPU is a possible one.
                 let copy = unsafe { bindings::per_cpu_ptr(self.at(which), cpu) };
-                // SAFETY: As above; the copy is a live word, which its CPU writes as a whole.
+                // SAFETY: The copy is a live word, which its CPU writes as a whole.
                 unsafe { copy.read_volatile() as u64 }
             })
             .sum()
@@ -68,7 +68,7 @@ impl<const N: usize> Counters<N> {
 
 impl<const N: usize> Drop for Counters<N> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; who has `&mut self` is the last user.
+        // SAFETY: Allocated, by the type invariants. The owner of `&mut self` is the last user.
         unsafe { bindings::free_percpu(self.0.as_ptr().cast()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files of `/proc/net`, one in each network namespace, with a line for each device.
+//! Files in `/proc/net`, one in each network namespace, with a line for each device.
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file_net.h`](srctree/include/linux/seq_file_net.h)
@@ -21,8 +21,8 @@ use kernel::{
 
 /// A file with a heading and a line for each device of its namespace, in the order of the interface indexes.
 ///
-/// A reader that comes back for more goes on behind the last index that it saw, as in `/proc/net/dev`: devices
-/// that come and go meanwhile make it neither miss nor repeat one that stays.
+/// A reader continues after the last index it saw, as in `/proc/net/dev`. It neither misses nor repeats a device that
+/// stays while others come and go.
 pub(crate) trait DeviceTable: 'static {
     /// The name.
     const NAME: &'static CStr;
@@ -34,19 +34,19 @@ pub(crate) trait DeviceTable: 'static {
     fn device(net: &Net, dev: &NetDevice, out: &SeqFile, rcu: &rcu::Guard);
 }
 
-/// A registered [`DeviceTable`]. The drop removes it and waits for those who read it. Sleeps.
+/// A registered [`DeviceTable`]. Dropping it removes the file and waits for its readers. Sleeps.
 ///
 /// # Invariants
 ///
-/// The file `T::NAME` is in the folder `proc_net` and was made for this value.
+/// The directory `proc_net` has the file `T::NAME`, which was created for this value.
 pub(crate) struct File<T: DeviceTable> {
     proc_net: *mut bindings::proc_dir_entry,
     _table: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The folder is for `remove_proc_entry` only, which any thread may call.
+// SAFETY: The directory is only passed to `remove_proc_entry`, which any thread may call.
 unsafe impl<T: DeviceTable> Send for File<T> {}
-// SAFETY: As above; there is nothing to do with a shared reference.
+// SAFETY: A shared reference gives access to nothing.
 unsafe impl<T: DeviceTable> Sync for File<T> {}
 
 impl<T: DeviceTable> File<T> {
@@ -57,13 +57,12 @@ impl<T: DeviceTable> File<T> {
         show: Some(Self::show),
     };
 
-    /// Makes the file appear in `/proc/net` of `net`, which must be alive until it is dropped, with the mode
-    /// of `/proc/net/arp`: readable by all who can look there. Sleeps.
+    /// Creates the file in `/proc/net` of `net`, readable by all, as `/proc/net/arp` is. `net` must outlive it. Sleeps.
     pub(crate) fn register(net: &Net) -> Result<Self> {
-        // SAFETY: The namespace is alive, and has had its folder since before anyone could ask.
+        // SAFETY: The namespace is alive, and gets its directory before any state of this module.
         let proc_net = unsafe { (*net.as_ptr()).proc_net };
-        // SAFETY: The folder is valid; name and operations are static. The private state is what the
-        // functions of `seq_file_net` need, and nothing more.
+        // SAFETY: The directory is valid; name and operations are static. The size is that of the private state that
+        // `seq_file_net` needs.
         let entry = unsafe {
             bindings::proc_create_net_data(
                 T::NAME.as_char_ptr(),
@@ -77,14 +76,14 @@ impl<T: DeviceTable> File<T> {
         if entry.is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: Made above.
+        // INVARIANT: Created above.
         Ok(Self {
             proc_net,
             _table: PhantomData,
         })
     }
 
-    /// The first device with an index that is not less than `*pos`, which becomes its index.
+    /// Returns the first device with an index of at least `*pos`, and sets `*pos` to that index.
     ///
     /// # Safety
     ///
@@ -93,7 +92,7 @@ impl<T: DeviceTable> File<T> {
         seq: *mut bindings::seq_file,
         pos: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // SAFETY: As the caller promises; an open file has its namespace alive.
+        // SAFETY: The caller promises valid pointers and RCU. An open file keeps its namespace alive.
         unsafe {
             let net = bindings::seq_file_net(seq);
             let mut ifindex = *pos as c_ulong;
@@ -112,9 +111,9 @@ impl<T: DeviceTable> File<T> {
         seq: *mut bindings::seq_file,
         pos: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // SAFETY: No requirements; `stop` unlocks.
+        // SAFETY: seq_file calls `stop` after this, which unlocks.
         unsafe { kernel::bindings::rcu_read_lock() };
-        // SAFETY: seq_file gives valid pointers. Position 0 is the heading, as no device has that index.
+        // SAFETY: seq_file passes valid pointers, and RCU is held. Position 0 is the heading, as no device has index 0.
         unsafe {
             if *pos == 0 {
                 bindings::seq_start_token()
@@ -132,7 +131,7 @@ impl<T: DeviceTable> File<T> {
         _: *mut c_void,
         pos: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // SAFETY: seq_file gives valid pointers; RCU is held since `start`.
+        // SAFETY: seq_file passes valid pointers. RCU is held since `start`.
         unsafe {
             *pos += 1;
             Self::at_or_behind(seq, pos)
@@ -143,7 +142,7 @@ impl<T: DeviceTable> File<T> {
     ///
     /// Called by seq_file only, after `start`.
     unsafe extern "C" fn stop(_: *mut bindings::seq_file, _: *mut c_void) {
-        // SAFETY: `start` has locked.
+        // SAFETY: `start` has locked RCU.
         unsafe { kernel::bindings::rcu_read_unlock() };
     }
 
@@ -151,14 +150,14 @@ impl<T: DeviceTable> File<T> {
     ///
     /// Called by seq_file only, between `start` and `stop`, with what `start` or `next` returned.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, at: *mut c_void) -> c_int {
-        // SAFETY: seq_file has the file to itself during the call.
+        // SAFETY: seq_file passes a valid file, which nobody else uses during the call.
         let out = unsafe { SeqFile::from_raw(seq.cast()) };
         // SAFETY: No requirements.
         if at == unsafe { bindings::seq_start_token() } {
             T::heading(out);
         } else {
-            // SAFETY: The namespace of an open file is alive, and a device found under RCU is so while RCU
-            // is held.
+            // SAFETY: An open file keeps its namespace alive. `start` or `next` found the device under RCU, which is
+            // held until `stop`.
             let (net, dev) = unsafe {
                 (
                     Net::from_raw(bindings::seq_file_net(seq)),
@@ -173,7 +172,7 @@ impl<T: DeviceTable> File<T> {
 
 impl<T: DeviceTable> Drop for File<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants, the directory has the file.
         unsafe { bindings::remove_proc_entry(T::NAME.as_char_ptr(), self.proc_net) };
     }
 }

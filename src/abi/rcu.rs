@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RCU beyond [`kernel::sync::rcu`]: cheaper read-side critical sections, and grace periods that nobody waits for.
+//! RCU beyond [`kernel::sync::rcu`]: cheaper read-side critical sections, and grace periods that are polled.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -16,29 +16,29 @@ use core::{
 };
 use kernel::{ffi::c_ulong, sync::rcu::Guard, types::NotThreadSafe};
 
-/// Evidence of a read-side critical section that the caller of a callback has entered and will leave.
+/// Returns evidence of a read-side critical section that the caller of a callback has entered and will leave.
 ///
-/// Entering it once more would be right too, but takes 28 instructions of each packet.
+/// Entering it once more would be correct too, but costs 28 instructions per packet.
 ///
 /// # Safety
 ///
 /// The current thread must be in a read-side critical section for as long as the value is in use.
 pub(super) unsafe fn entered() -> ManuallyDrop<Guard> {
     const { assert!(size_of::<Guard>() == 0) }
-    // SAFETY: A value of no size has nothing to initialise. It says that there is a critical section, as the
-    // caller promises, and it is never dropped, which would leave it.
+    // SAFETY: A zero-sized value has nothing to initialise. The caller promises the critical section that it stands
+    // for, and `ManuallyDrop` keeps it from leaving that section.
     unsafe { MaybeUninit::uninit().assume_init() }
 }
 
-/// A read-side critical section without preemption (`rcu_read_lock_sched`): for some dozens of instructions,
-/// at half the price.
+/// A read-side critical section without preemption (`rcu_read_lock_sched`). Half the cost of a [`Guard`], for sections
+/// of a few dozen instructions.
 pub(crate) struct SchedGuard {
     evidence: ManuallyDrop<Guard>,
     _not_send: NotThreadSafe,
 }
 
 impl SchedGuard {
-    /// Enters one. In any context.
+    /// Enters a critical section. In any context.
     #[inline]
     pub(crate) fn new() -> Self {
         // SAFETY: No requirements.
@@ -68,12 +68,12 @@ impl Drop for SchedGuard {
     }
 }
 
-/// A grace period that can be asked whether it has passed (`start_poll_synchronize_rcu`).
+/// A grace period that can be polled (`start_poll_synchronize_rcu`).
 #[derive(Clone, Copy)]
 pub(super) struct GracePeriod(c_ulong);
 
 impl GracePeriod {
-    /// Starts one, if none that is yet to start is already under way. Does not sleep. In any context but NMI.
+    /// Starts a grace period, unless one is about to start anyway. Does not sleep. In any context but NMI.
     pub(super) fn start() -> Self {
         // SAFETY: No requirements.
         Self(unsafe { bindings::start_poll_synchronize_rcu() })
@@ -86,13 +86,13 @@ impl GracePeriod {
     }
 }
 
-/// A change that read-side critical sections may have begun without.
+/// Tells readers that work in two steps whether both steps saw the same state.
 ///
-/// A reader that acts in two steps, of which the first decides by what was there before the change and the second
-/// acts on what is there after it, asks at the second step whether the change has settled: whether every section
-/// that may have taken its first step before the change has ended.
+/// The first step of a read-side critical section may come before a change, and the second after it. Before acting on
+/// the second step, a reader asks whether the change has settled: whether every section that may have taken its first
+/// step before the change has ended.
 ///
-/// One writer at a time, under a lock of its own; any number of readers.
+/// One writer at a time, under the writer's own lock; any number of readers.
 pub(crate) struct Settling(AtomicUsize);
 
 impl Settling {
@@ -101,37 +101,37 @@ impl Settling {
     const SETTLED: usize = 1;
     const ONGOING: usize = usize::MAX;
 
-    /// No change.
+    /// Creates one without a change.
     pub(crate) const fn settled() -> Self {
         Self(AtomicUsize::new(Self::SETTLED))
     }
 
-    /// A change that [`Self::end`] is to end.
+    /// Creates one with a change that [`Self::end`] ends.
     pub(crate) const fn ongoing() -> Self {
         Self(AtomicUsize::new(Self::ONGOING))
     }
 
-    /// Marks the beginning of a change. A reader that sees any part of the change, and then asks, sees the mark.
+    /// Marks the beginning of a change. A reader that sees any part of the change, and then asks, sees this mark.
     pub(crate) fn begin(&self) {
         self.0.store(Self::ONGOING, Relaxed);
         // Pairs with the fence in `is_settled`: the change becomes visible no earlier than the mark.
         fence(Release);
     }
 
-    /// Marks the end of a change: it has settled a grace period from now. Does not sleep.
+    /// Marks the end of a change, which settles a grace period from now. Does not sleep.
     pub(crate) fn end(&self) {
         self.end_with(GracePeriod::start());
     }
 
-    /// As [`Self::end`], with a grace period that was started after the change.
+    /// Does what [`Self::end`] does, with a grace period that was started after the change.
     pub(super) fn end_with(&self, grace_period: GracePeriod) {
-        self.0.store(grace_period.0 as usize, Release);
+        self.0.store(grace_period.0, Release);
     }
 
     /// Whether the change has settled. In any context.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
-        // What the caller has read so far, part of the change perhaps, it has read before the mark.
+        // Orders the caller's reads so far, which may have seen part of the change, before the read of the mark.
         fence(Acquire);
         let state = self.0.load(Acquire);
         state == Self::SETTLED || self.has_passed(state)
@@ -139,9 +139,9 @@ impl Settling {
 
     #[cold]
     fn has_passed(&self, state: usize) -> bool {
-        let passed = state != Self::ONGOING && GracePeriod(state as c_ulong).has_passed();
+        let passed = state != Self::ONGOING && GracePeriod(state).has_passed();
         if passed {
-            // Spares the next reader the question. A change that has begun since is not lost.
+            // Spares the next reader the poll. Fails, and so keeps the mark, if another change has begun since.
             let _ = self
                 .0
                 .compare_exchange(state, Self::SETTLED, Release, Relaxed);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash table with several values a key, read under RCU and written under the RTNL.
+//! A hash table with several values per key, read under RCU and written under the RTNL.
 //!
-//! Unlike the kernel's rhashtable and XArray, an insertion cannot fail once its entry is allocated, which
-//! may be long before the key is known: the state that a notifier keeps must not lag for want of memory.
+//! Unlike with the kernel's rhashtable and XArray, an insertion cannot fail once its entry is allocated, which may be
+//! long before the key is known. A notifier that cannot refuse an event needs this to keep its state complete.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -26,35 +26,34 @@ use kernel::{
 };
 
 const INITIAL_BITS: u32 = 4;
-/// The entries that a bucket may have on average before the table grows, by a factor of four.
+/// The average number of entries per bucket above which the table grows, by a factor of four.
 const LOAD: usize = 1;
 
 #[repr(C)]
 struct Node<V> {
-    /// First, so that a pointer to it is one to the node.
+    /// The first field, so that a pointer to it is a pointer to the node.
     rcu: Opaque<bindings::callback_head>,
     key: u32,
-    /// The next node of the bucket, one link for each of the two tables that exist while one replaces the
-    /// other.
+    /// The next node of the bucket. Two links, because two tables exist while one replaces the other.
     next: [AtomicPtr<Node<V>>; 2],
     value: V,
 }
 
-/// Room for a value that is to be inserted.
+/// An allocated entry for a value that is not known yet.
 pub(crate) struct Vacant<V>(KBox<MaybeUninit<Node<V>>>);
 
-// SAFETY: There is nothing in it.
+// SAFETY: The entry holds no value yet.
 unsafe impl<V> Send for Vacant<V> {}
 
 impl<V> Vacant<V> {
-    /// Allocates the room. Sleeps.
+    /// Allocates it. Sleeps.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(KBox::new_uninit(GFP_KERNEL)?))
     }
 }
 
 impl<V> Node<V> {
-    /// The node's link in a table that uses the first or the second ones.
+    /// Returns the node's first or second link.
     #[inline]
     fn link(&self, second: bool) -> &AtomicPtr<Node<V>> {
         &self.next[usize::from(second)]
@@ -63,9 +62,9 @@ impl<V> Node<V> {
 
 /// # Invariants
 ///
-/// There are `1 << bits` buckets; `shift` is the number of bits that a hash has more than that.
+/// There are `1 << bits` buckets, and `shift` is `32 - bits`.
 struct Table<V> {
-    /// Which of a node's links this table uses, the first or the second.
+    /// Whether this table uses the nodes' second links.
     link: bool,
     bits: u32,
     shift: u32,
@@ -79,7 +78,7 @@ impl<V> Table<V> {
         for _ in 0..len {
             buckets.push_within_capacity(AtomicPtr::new(ptr::null_mut()))?;
         }
-        // INVARIANT: As many as were pushed.
+        // INVARIANT: `1 << bits` buckets were pushed.
         Ok(KBox::new(
             Self {
                 link,
@@ -93,34 +92,34 @@ impl<V> Table<V> {
 
     #[inline]
     fn bucket(&self, key: u32) -> &AtomicPtr<Node<V>> {
-        // The golden ratio, as `hash_32` of include/linux/hash.h; the high bits are the good ones.
+        // As `hash_32` of include/linux/hash.h, which uses the high bits too.
         let hash = key.wrapping_mul(0x61C8_8647).wrapping_shr(self.shift);
-        // SAFETY: By the type invariants there are as many buckets as the hash has values.
+        // SAFETY: By the type invariants, `hash` is less than the number of buckets.
         unsafe { self.buckets.get_unchecked(hash as usize) }
     }
 }
 
-/// The hash table: `u32` keys, any number of values each.
+/// A hash table with `u32` keys and any number of values per key.
 ///
-/// A value that is removed is dropped after a grace period, in softirq context: its `Drop` may not sleep.
-/// The module that has such tables waits with [`Barrier`] before its code goes.
+/// A removed value is dropped after a grace period, in softirq context: its `Drop` must not sleep. A module with such
+/// tables must drop a [`Barrier`] last.
 ///
 /// # Invariants
 ///
-/// - `table` is a [`Table`] made by [`KBox::into_raw`]. The lists of its buckets hold the `len` nodes of the
-///   map, each made by [`KBox::into_raw`], each in the bucket of its key, linked by `next[table.link]`.
-/// - Writers hold the RTNL. A table that was replaced is freed when a grace period has passed, and before the next
-///   replacement; a node that was unlinked is freed after a grace period.
+/// - `table` comes from [`KBox::into_raw`]. The lists of its buckets contain the `len` nodes of the map. Each comes
+///   from [`KBox::into_raw`], is in the bucket of its key, and is linked by `next[table.link]`.
+/// - Writers hold the RTNL. A replaced table is freed after a grace period, and before the next replacement. An
+///   unlinked node is freed after a grace period.
 pub(crate) struct RcuHash<V: Send + Sync + 'static> {
     table: AtomicPtr<Table<V>>,
     len: RtnlCell<usize>,
-    /// The table before this one, until no reader can have it any more.
+    /// The previous table, while readers may still use it.
     replaced: RtnlCell<Option<(GracePeriod, KBox<Table<V>>)>>,
     _owns: PhantomData<V>,
 }
 
 impl<V: Send + Sync + 'static> RcuHash<V> {
-    /// Makes an empty table. Sleeps.
+    /// Creates an empty table. Sleeps.
     pub(crate) fn new() -> Result<Self> {
         // INVARIANT: No nodes, empty lists.
         Ok(Self {
@@ -131,9 +130,9 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         })
     }
 
-    /// Makes room for `len` values at once, as far as there is memory for it. Sleeps, for a grace period at most.
+    /// Grows the table for `len` values, if there is memory. Sleeps, for a grace period at most.
     pub(crate) fn reserve(&self, len: usize, rtnl: &mut Rtnl) {
-        // SAFETY: As in `iter`.
+        // SAFETY: By the type invariants, `table` is valid, and changes only under the RTNL, which the caller holds.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         let bits = len.div_ceil(LOAD).next_power_of_two().ilog2();
         if bits <= table.bits || bits >= u32::BITS {
@@ -148,13 +147,13 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         }
     }
 
-    /// The values of `key`, the newest first.
+    /// Returns the values of `key`, the newest first.
     #[inline]
     pub(crate) fn get<'a>(&'a self, key: u32, _: &'a rcu::Guard) -> Matches<'a, V> {
-        // SAFETY: By the type invariants `table` is valid, and it is freed a grace period after it was
-        // replaced only, which the guard holds off.
+        // SAFETY: By the type invariants, `table` is valid. It is freed a grace period after it was replaced, which
+        // cannot end before the guard is dropped.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
-        // INVARIANT: Neither is a node of the table freed before the guard goes.
+        // INVARIANT: Nor is a node freed before the guard is dropped.
         Matches {
             node: table.bucket(key).load(Ordering::Acquire),
             link: table.link,
@@ -163,21 +162,21 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         }
     }
 
-    /// All values, in no order.
+    /// Returns all values, in no particular order.
     pub(crate) fn iter<'a>(&'a self, _: &'a Rtnl) -> impl Iterator<Item = &'a V> {
-        // SAFETY: By the type invariants `table` is valid; it and the nodes are changed under the RTNL only,
-        // of which the caller has the only evidence.
+        // SAFETY: By the type invariants, `table` is valid. It and the nodes change only under the RTNL, for which the
+        // caller has the only evidence.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         table
             .buckets
             .iter()
-            // SAFETY: As above.
+            // SAFETY: The table and its nodes stay valid while the RTNL is borrowed, as above.
             .flat_map(move |bucket| unsafe { Self::list(table, bucket) })
             .map(|node| &node.value)
     }
 
-    /// Inserts a value and returns it. Makes the table larger if it is time, if there is memory for it and if the
-    /// last time is a grace period ago. May sleep for memory, but not for a grace period.
+    /// Inserts a value and returns it. Grows the table if it is full, there is memory, and it last grew at least a
+    /// grace period ago. May sleep for memory, but not for a grace period.
     pub(crate) fn insert<'a>(
         &'a self,
         vacant: Vacant<V>,
@@ -185,7 +184,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         value: V,
         rtnl: &'a mut Rtnl,
     ) -> &'a V {
-        // SAFETY: As in `iter`.
+        // SAFETY: By the type invariants, `table` is valid, and changes only under the RTNL, which the caller holds.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         let bucket = table.bucket(key);
         let mut next = [const { AtomicPtr::new(ptr::null_mut()) }; 2];
@@ -200,23 +199,23 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             },
         );
         let node = KBox::into_raw(node);
-        // Release: a reader that finds the node finds it initialised.
+        // Release, so that a reader that finds the node finds it initialised.
         bucket.store(node, Ordering::Release);
         let len = self.len.get_mut(rtnl);
         *len += 1;
         let grow = *len > LOAD << table.bits && table.bits + 2 < u32::BITS;
-        // Until readers have left the table before this one, its links are theirs: then the next insertion grows.
+        // While readers may use the previous table, its links are in use. Then a later insertion grows this one.
         if grow && self.free_replaced(rtnl) {
             if let Ok(larger) = Table::new(table.bits + 2, !table.link) {
                 self.replace(larger, rtnl);
             }
         }
-        // SAFETY: Made by `KBox::into_raw`, and freed under the RTNL only, of which the caller has the only
+        // SAFETY: Comes from `KBox::into_raw`, and is unlinked only under the RTNL, for which the caller has the only
         // evidence.
         &unsafe { &*node }.value
     }
 
-    /// Frees the table before this one, if there is one and no reader has it any more; false if one may.
+    /// Frees the previous table, if there is one. Returns false if readers may still use it.
     fn free_replaced(&self, rtnl: &mut Rtnl) -> bool {
         let replaced = self.replaced.get_mut(rtnl);
         if replaced
@@ -229,14 +228,15 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         true
     }
 
-    /// Moves all nodes to `larger`. Readers use the old table and the old links until they see the new one. No
-    /// reader may have the table before this one any more.
+    /// Moves all nodes to `larger`. Readers use the old table and the old links until they see the new table. No reader
+    /// may use the previous table any more.
     fn replace(&self, larger: KBox<Table<V>>, rtnl: &mut Rtnl) {
-        // SAFETY: As in `iter`.
+        // SAFETY: By the type invariants, `table` is valid, and changes only under the RTNL, which the caller holds.
         let old = unsafe { &*self.table.load(Ordering::Acquire) };
         for bucket in &old.buckets {
-            // SAFETY: As in `iter`; the list is walked by the old links, and the new ones are changed, which
-            // no reader follows since the grace period that ended the previous replacement.
+            // Walks the old links and changes the new ones. No reader follows these since the grace period after the
+            // previous replacement.
+            // SAFETY: By the type invariants, the nodes are valid, and are unlinked only under the RTNL.
             for node in unsafe { Self::list(old, bucket) } {
                 let head = larger.bucket(node.key);
                 node.link(larger.link)
@@ -245,14 +245,14 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             }
         }
         let old = self.table.swap(KBox::into_raw(larger), Ordering::Release);
-        // SAFETY: Made by `KBox::into_raw`. Readers may have it, but nobody writes to it and it stays where it is.
+        // SAFETY: Comes from `KBox::into_raw`. Readers may still use it, but nobody writes to it, and it does not move.
         let old = unsafe { KBox::from_raw(old) };
         *self.replaced.get_mut(rtnl) = Some((GracePeriod::start(), old));
     }
 
-    /// Removes the values of `key` for which `which` holds; says how many there were.
+    /// Removes the values of `key` that `which` selects. Returns their number.
     pub(crate) fn remove(&self, key: u32, which: impl Fn(&V) -> bool, rtnl: &mut Rtnl) -> usize {
-        // SAFETY: As in `iter`.
+        // SAFETY: By the type invariants, `table` is valid, and changes only under the RTNL, which the caller holds.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         self.unlink(
             table,
@@ -264,7 +264,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
 
     /// Removes all values.
     pub(crate) fn clear(&self, rtnl: &mut Rtnl) {
-        // SAFETY: As in `iter`.
+        // SAFETY: By the type invariants, `table` is valid, and changes only under the RTNL, which the caller holds.
         let table = unsafe { &*self.table.load(Ordering::Acquire) };
         for bucket in &table.buckets {
             self.unlink(table, bucket, |_| true, rtnl);
@@ -285,13 +285,13 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
             if node.is_null() {
                 break;
             }
-            // SAFETY: A node of the list is valid, and none is freed but by this function, under the RTNL.
+            // SAFETY: A node in the list is valid. Only this function unlinks nodes, under the RTNL.
             let this = unsafe { &*node };
             let next = this.link(table.link);
             if which(this) {
-                // Release: what follows was published to this thread only.
+                // Release, so that a reader that follows the new link finds the next node initialised.
                 link.store(next.load(Ordering::Relaxed), Ordering::Release);
-                // SAFETY: The node is unlinked, so new readers do not find it; `rcu` is for this call.
+                // SAFETY: The node is unlinked, so new readers do not find it. `rcu` is not used otherwise.
                 unsafe { bindings::call_rcu(this.rcu.get(), Some(Self::free_node)) };
                 removed += 1;
             } else {
@@ -304,34 +304,34 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
 
     /// # Safety
     ///
-    /// `rcu` must be the first field of a [`Node`] made by [`KBox::into_raw`] that nobody else uses.
+    /// `rcu` must be the first field of a [`Node`] that comes from [`KBox::into_raw`] and that nobody else uses.
     unsafe extern "C" fn free_node(rcu: *mut bindings::callback_head) {
-        // SAFETY: As the caller promises; the field is the first of a `repr(C)` struct.
+        // SAFETY: The caller promises the node. `rcu` is the first field of a `repr(C)` struct.
         drop(unsafe { KBox::from_raw(rcu.cast::<Node<V>>()) });
     }
 
-    /// The nodes of a bucket.
+    /// Returns the nodes of a bucket.
     ///
     /// # Safety
     ///
-    /// The table and the nodes that the bucket links must be valid for `'a`, or for a reader until its RCU
-    /// read-side critical section ends, which `'a` does not outlive.
+    /// The table and the nodes that the bucket links must be valid for `'a`.
     unsafe fn list<'a>(
         table: &'a Table<V>,
         bucket: &'a AtomicPtr<Node<V>>,
     ) -> impl Iterator<Item = &'a Node<V>> {
         let link = table.link;
-        // SAFETY: As the caller promises. Acquire pairs with the release of the insertion.
+        // Acquire pairs with the release of the insertion.
+        // SAFETY: The caller promises valid nodes.
         let load = move |at: &AtomicPtr<Node<V>>| unsafe { at.load(Ordering::Acquire).as_ref() };
         iter::successors(load(bucket), move |node| load(node.link(link)))
     }
 }
 
-/// The values of a key.
+/// An iterator over the values of a key.
 ///
 /// # Invariants
 ///
-/// `node` is null or points to a node, which is not freed during `'a`.
+/// `node` is null or points to a node that is not freed during `'a`.
 pub(crate) struct Matches<'a, V> {
     node: *mut Node<V>,
     link: bool,
@@ -352,9 +352,10 @@ impl<'a, V> Iterator for Matches<'a, V> {
     #[inline]
     fn next(&mut self) -> Option<&'a V> {
         loop {
-            // SAFETY: By the type invariants.
+            // SAFETY: By the type invariants, the node is not freed during `'a`.
             let node = unsafe { self.node.as_ref() }?;
-            // INVARIANT: A node of the same list. Acquire pairs with the release of the insertion.
+            // Acquire pairs with the release of the insertion.
+            // INVARIANT: The next node of the same list is not freed during `'a` either.
             self.node = node.link(self.link).load(Ordering::Acquire);
             if node.key == self.key {
                 return Some(&node.value);
@@ -365,12 +366,13 @@ impl<'a, V> Iterator for Matches<'a, V> {
 
 impl<V: Send + Sync + 'static> Drop for RcuHash<V> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; `&mut self` says that no reader and no writer is left.
+        // SAFETY: By the type invariants, `table` comes from `KBox::into_raw`. With `&mut self`, there are no readers
+        // and no other writers.
         let table = unsafe { KBox::from_raw(*self.table.get_mut()) };
         for bucket in &table.buckets {
             let mut node = bucket.load(Ordering::Relaxed);
             while !node.is_null() {
-                // SAFETY: As above.
+                // SAFETY: By the type invariants, the node comes from `KBox::into_raw`, and nobody else uses it.
                 let owned = unsafe { KBox::from_raw(node) };
                 node = owned.link(table.link).load(Ordering::Relaxed);
             }
@@ -378,7 +380,7 @@ impl<V: Send + Sync + 'static> Drop for RcuHash<V> {
     }
 }
 
-/// Waits, when it is dropped, until every value removed from a table has been dropped too. Sleeps.
+/// Dropping it waits until every value removed from any table has been dropped. Sleeps.
 pub(crate) struct Barrier;
 
 impl Drop for Barrier {

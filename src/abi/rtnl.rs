@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The RTNL: the lock under which the kernel changes devices and addresses, and this module its own state.
+//! The RTNL, under which the kernel changes devices and addresses, and this module its own state.
 //!
 //! C header: [`include/linux/rtnetlink.h`](srctree/include/linux/rtnetlink.h)
 
@@ -17,52 +17,52 @@ use kernel::{prelude::*, types::NotThreadSafe};
 pub(crate) struct Rtnl(NotThreadSafe);
 
 impl Rtnl {
-    /// Makes the evidence, for a callback that the kernel calls under the RTNL.
+    /// Creates the evidence in a callback that the kernel calls under the RTNL.
     ///
     /// # Safety
     ///
-    /// The caller must hold the RTNL for the life of the value, and no other [`Rtnl`] of this thread may be
-    /// in use during that time. Notifier chains fulfil the latter because nothing that this module calls
-    /// while it has an [`Rtnl`] runs a chain that the module is on.
+    /// The caller must hold the RTNL for the life of the value, and no other [`Rtnl`] of this thread may be in use
+    /// during that time. Callbacks of notifier chains fulfil the latter, because nothing that this module calls while
+    /// it has an [`Rtnl`] runs a chain that the module is on.
     pub(super) unsafe fn assume_held() -> Self {
-        // INVARIANT: as the caller promises.
+        // INVARIANT: The caller promises both.
         Self(NotThreadSafe)
     }
 }
 
-/// Holds the RTNL, until it is dropped.
+/// Holds the RTNL until it is dropped.
 pub(crate) struct Guard(Rtnl);
 
 /// Takes the RTNL. Sleeps.
 pub(crate) fn lock() -> Guard {
-    // SAFETY: No requirements but a context that may sleep, which a wrong caller would be told by lockdep.
+    // SAFETY: No requirements but a context that may sleep. lockdep reports a caller that must not.
     unsafe { bindings::rtnl_lock() };
-    // INVARIANT: taken above; a thread that held it already would not have come here.
+    // INVARIANT: Taken above. A thread that already held it would have deadlocked.
     Guard(Rtnl(NotThreadSafe))
 }
 
-/// Takes the RTNL, or gives the error that makes the system call start over.
+/// Takes the RTNL, or returns the error that restarts the system call.
 ///
-/// For the handlers of sysctl files: they may not wait for the RTNL, because the removal of a file waits for
-/// its handlers and happens under the RTNL. The kernel's own `devinet_sysctl_forward` does the same.
+/// For handlers of sysctl files. They must not wait for the RTNL: files are removed under the RTNL, and the removal
+/// waits for the handlers. The kernel's own `devinet_sysctl_forward` does the same.
 pub(crate) fn try_lock_or_restart() -> Result<Guard> {
     // SAFETY: No requirements.
     if unsafe { bindings::rtnl_trylock() } {
-        // INVARIANT: taken above, and `rtnl_trylock` fails for a thread that has it.
+        // INVARIANT: Taken above. `rtnl_trylock` fails for a thread that already holds it.
         return Ok(Guard(Rtnl(NotThreadSafe)));
     }
     Err(restart())
 }
 
-/// The error that makes the current system call start over. For the handlers of sysctl files.
+/// Returns the error that restarts the current system call. For handlers of sysctl files.
 pub(crate) fn restart() -> Error {
-    // SAFETY: Called from a system call, as sysctl handlers are.
+    // SAFETY: Sysctl handlers run in a system call.
     Error::from_errno(unsafe { bindings::restart_syscall() })
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // SAFETY: Taken when the guard was made.
+        // SAFETY: Taken when the guard was created.
         unsafe { bindings::rtnl_unlock() };
     }
 }
@@ -81,10 +81,10 @@ impl core::ops::DerefMut for Guard {
     }
 }
 
-/// A value that only the holder of the RTNL touches.
+/// A value that only the holder of the RTNL accesses.
 pub(crate) struct RtnlCell<T>(UnsafeCell<T>);
 
-// SAFETY: The value is reached through an `Rtnl` only, so by one thread at a time.
+// SAFETY: The value is accessed with an `Rtnl` only, so by one thread at a time.
 unsafe impl<T: Send> Sync for RtnlCell<T> {}
 
 impl<T> RtnlCell<T> {
@@ -93,16 +93,16 @@ impl<T> RtnlCell<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// The value, for reading.
+    /// Returns the value, for reading.
     pub(crate) fn get<'a>(&'a self, _: &'a Rtnl) -> &'a T {
-        // SAFETY: The `Rtnl` is borrowed for as long as the value, so `get_mut` cannot be called meanwhile,
-        // and by its invariants no other thread has one.
+        // SAFETY: The `Rtnl` is borrowed for as long as the value, so `get_mut` cannot be called meanwhile. By its
+        // invariants, no other thread has one.
         unsafe { &*self.0.get() }
     }
 
-    /// The value, for writing.
+    /// Returns the value, for writing.
     pub(crate) fn get_mut<'a>(&'a self, _: &'a mut Rtnl) -> &'a mut T {
-        // SAFETY: The only `Rtnl` is borrowed exclusively for as long as the value.
+        // SAFETY: The only `Rtnl` is mutably borrowed for as long as the value.
         unsafe { &mut *self.0.get() }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integer files below `/proc/sys/net`, per network namespace.
+//! Integer files in `/proc/sys/net`, per network namespace.
 //!
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h)
 
@@ -12,20 +12,20 @@ use kernel::{
     str::CStr, //
 };
 
-/// A file that holds an integer of a namespace.
+/// A file with an integer of a namespace.
 ///
-/// Files of the same name stand in several directories; `target` is what the directory stands for, as it was
-/// given to [`Files::register`].
+/// Files of the same name can be in several directories. `target` tells them apart: it is what was passed to
+/// [`Files::register`].
 pub(crate) trait IntFile: 'static {
-    /// The name.
+    /// Its name.
     const NAME: &'static CStr;
-    /// The largest value that it takes, the smallest is 0; any other is EINVAL.
+    /// The largest value it accepts; the smallest is 0. Writing any other value fails with EINVAL.
     const MAX: i32;
 
-    /// The value. In process context.
+    /// Returns the value. In process context.
     fn get(net: &Net, target: i32) -> i32;
 
-    /// A value has been written. In process context; may sleep, but may not wait for the RTNL.
+    /// Called with a written value. In process context. May sleep, but must not wait for the RTNL.
     fn set(net: &Net, target: i32, value: i32) -> Result;
 }
 
@@ -45,7 +45,7 @@ type Handler = unsafe extern "C" fn(
 ) -> c_int;
 
 impl Entry {
-    /// The entry for a file.
+    /// Creates the entry for a file.
     pub(crate) const fn new<F: IntFile>() -> Self {
         Self {
             name: F::NAME,
@@ -54,39 +54,39 @@ impl Entry {
     }
 }
 
-/// Registered files of one directory. The drop removes them and waits for those who are in them. Sleeps.
+/// Registered files of one directory. Dropping it removes them and waits for reads and writes in progress. Sleeps.
 ///
 /// # Invariants
 ///
-/// `header` is what the registration of `tables` gave.
+/// `header` is what registering `_tables` returned.
 pub(crate) struct Files {
     header: *mut bindings::ctl_table_header,
     _tables: KVec<bindings::ctl_table>,
 }
 
-// SAFETY: The header is for `unregister_net_sysctl_table` only, which any thread may call; the tables are the
-// kernel's, read-only.
+// SAFETY: The header is only passed to `unregister_net_sysctl_table`, which any thread may call. The kernel only reads
+// the tables.
 unsafe impl Send for Files {}
-// SAFETY: As above; there is nothing to do with a shared reference.
+// SAFETY: A shared reference gives access to nothing.
 unsafe impl Sync for Files {}
 
 impl Files {
-    /// Makes `entries` appear, writable for those who may write the namespace's other files, in
-    /// `/proc/sys/<directory>` of `net`, which must be alive until they are dropped. Sleeps.
+    /// Registers `entries` in `/proc/sys/<directory>` of `net`, with the permissions of the namespace's other files.
+    /// `net` must outlive them. Sleeps.
     pub(crate) fn register(
         net: &Net,
         directory: &CStr,
         entries: &[Entry],
         target: i32,
     ) -> Result<Self> {
-        // Kernels before 6.6 look for an empty entry at the end.
+        // Kernels before 6.6 expect an empty entry at the end.
         let mut tables = KVec::with_capacity(entries.len() + 1, GFP_KERNEL)?;
         for entry in entries {
             let mut table = bindings::ctl_table {
                 procname: entry.name.as_char_ptr(),
                 maxlen: size_of::<c_int>() as c_int,
                 mode: 0o644,
-                // As the kernel's own conf files have it: what the directory stands for, and the namespace.
+                // As in the kernel's own conf files: what the directory is for, and the namespace.
                 extra1: ptr::without_provenance_mut(target as usize),
                 extra2: net.as_ptr().cast(),
                 ..Default::default()
@@ -96,8 +96,8 @@ impl Files {
             tables.push_within_capacity(table)?;
         }
         tables.push_within_capacity(bindings::ctl_table::default())?;
-        // SAFETY: The tables stay where they are until they are unregistered, the names are static, and the
-        // kernel copies the path.
+        // SAFETY: The tables do not move until they are unregistered, the names are static, and the kernel copies the
+        // path.
         let header = unsafe {
             bindings::register_net_sysctl_sz(
                 net.as_ptr(),
@@ -109,7 +109,7 @@ impl Files {
         if header.is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: registered above.
+        // INVARIANT: Registered above.
         Ok(Self {
             header,
             _tables: tables,
@@ -119,14 +119,14 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants, the tables are registered under `header`.
         unsafe { bindings::unregister_net_sysctl_table(self.header) };
     }
 }
 
 /// # Safety
 ///
-/// Called by the sysctl core only, for a table that [`Files::register`] made, with its buffer and lengths.
+/// Called only by the sysctl core, for a table of [`Files::register`], with a valid buffer, length and position.
 unsafe extern "C" fn handle<F: IntFile>(
     table: *const bindings::ctl_table,
     write: c_int,
@@ -141,7 +141,7 @@ unsafe extern "C" fn handle<F: IntFile>(
             (*table).extra1.addr() as i32,
         )
     };
-    // A write that holds no number (an empty one) leaves what no number can be.
+    // An empty write leaves the sentinel in place.
     const NOTHING: c_int = -1;
     let mut value = if write == 0 {
         F::get(net, target)
@@ -157,8 +157,8 @@ unsafe extern "C" fn handle<F: IntFile>(
         extra2: ptr::from_mut(&mut max).cast(),
         ..Default::default()
     };
-    // SAFETY: `number` describes local variables, the rest is what the core gave us.
-    let error = unsafe { bindings::proc_dointvec_minmax(&mut number, write, buffer, len, pos) };
+    // SAFETY: `number` describes local variables. The other arguments come from the sysctl core.
+    let error = unsafe { bindings::proc_dointvec_minmax(&raw mut number, write, buffer, len, pos) };
     if error != 0 || write == 0 || value == NOTHING {
         return error;
     }

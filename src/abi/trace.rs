@@ -2,11 +2,11 @@
 
 //! The tracepoints `arp_hidden:*`, which `src/helpers/trace.h` defines.
 //!
-//! `kernel::declare_trace!` looks for a tracepoint in the kernel's own bindings, and its static branch needs a
-//! file that no headers package has. So the static key is read by a C function: where tracing is off, an event
-//! costs a call, a no-op and a return.
+//! `kernel::declare_trace!` looks for tracepoints in the kernel's own bindings, and its static branch needs a file that
+//! no headers package contains. So a C function reads the static key: while tracing is off, an event costs a call, a
+//! no-op and a return.
 //!
-//! Events can be traced in any context but NMI, under RCU, as the devices' names are read.
+//! Events can be traced in any context but NMI. RCU must be held, because devices' names are read.
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
@@ -23,17 +23,17 @@ fn be32(addr: Ipv4Addr) -> bindings::__be32 {
     addr.to_bits().to_be()
 }
 
-/// `arp_hidden:request_unanswered`: a request stays unanswered.
+/// `arp_hidden:request_unanswered`: a request gets no reply.
 pub(crate) struct RequestUnanswered<'a> {
-    /// The device that heard the request.
+    /// The device that received the request.
     pub(crate) dev: &'a NetDevice,
-    /// What kind of request.
+    /// The kind of request.
     pub(crate) kind: &'a CStr,
     /// The sender's hardware address.
     pub(crate) sha: &'a [u8],
     /// The sender's protocol address.
     pub(crate) sip: Ipv4Addr,
-    /// The address that was asked for.
+    /// The requested address.
     pub(crate) tip: Ipv4Addr,
     /// The device that is concealed.
     pub(crate) owner: &'a NetDevice,
@@ -48,8 +48,8 @@ impl RequestUnanswered<'_> {
     pub(crate) fn trace(self, _: &rcu::Guard) {
         // SAFETY: No requirements.
         if unsafe { bindings::trace_request_unanswered_enabled() } {
-            // SAFETY: The devices are alive, the string is terminated, the hardware address is no shorter
-            // than is said; all is copied.
+            // SAFETY: The devices are alive, the string is NUL-terminated, and the hardware address has the given
+            // length. All of it is copied.
             unsafe {
                 bindings::trace_request_unanswered(
                     self.dev.as_ptr(),
@@ -71,11 +71,11 @@ impl RequestUnanswered<'_> {
 pub(crate) struct AnnouncementRewritten<'a> {
     /// The device that sends the request.
     pub(crate) dev: &'a NetDevice,
-    /// The address that it asks for.
+    /// The requested address.
     pub(crate) tip: Ipv4Addr,
     /// The sender address that was withheld.
     pub(crate) sip: Ipv4Addr,
-    /// The one in its place.
+    /// The sender address in its place.
     pub(crate) announced: Ipv4Addr,
     /// The device that is concealed.
     pub(crate) owner: &'a NetDevice,
@@ -106,18 +106,17 @@ impl AnnouncementRewritten<'_> {
     }
 }
 
-/// `arp_hidden:source_redirected`: the selection of a source passes over a hidden device, and comes to another
-/// result.
+/// `arp_hidden:source_redirected`: source address selection skips a hidden device and has another result.
 pub(crate) struct SourceRedirected<'a> {
-    /// The device that packets are to leave by.
+    /// The device that packets leave by.
     pub(crate) dev: &'a NetDevice,
-    /// Where they go; unspecified where the kernel does not say.
+    /// Their destination; unspecified if the caller did not give one.
     pub(crate) dst: Ipv4Addr,
     /// The widest scope (`enum rt_scope_t`) that the source may have.
     pub(crate) scope: u8,
-    /// The source that the kernel would have taken.
+    /// The source address that the kernel would have used.
     pub(crate) saddr: Ipv4Addr,
-    /// The one in its place.
+    /// The source address in its place.
     pub(crate) selected: Ipv4Addr,
     /// The device that is hidden.
     pub(crate) owner: &'a NetDevice,

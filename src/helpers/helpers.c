@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Static inlines and macros of the kernel as functions that Rust can call: one call each, no branch and no
- * decision. Named as the kernel's own rust/helpers/ names them, so that a helper can go when the kernel
- * brings it.
+ * Wraps static inlines and macros of the kernel in functions that Rust can call. Each makes one call and decides
+ * nothing. They are named as in the kernel's own rust/helpers/, so that a helper can go once the kernel has it.
  *
- * Older kernels' interfaces are here as well, so that src/abi/ finds the newest kernel's. What an interface looks like
- * decides, not the kernel's version, since distributions backport. ../../Kbuild looks into headers (HAVE_...) where
- * the preprocessor cannot tell.
+ * Also hides the differences of older kernels, so that src/abi/ sees the newest kernel's interfaces. The code depends
+ * on what an interface looks like, not on the kernel's version, because distributions backport. Where the preprocessor
+ * cannot tell, ../../Kbuild looks into the headers (HAVE_...).
  */
 #include "../abi/bindings.h"
 #include "trace.h"
@@ -247,7 +246,7 @@ struct ctl_table_header *rust_helper_register_net_sysctl_sz(struct net *net, con
 }
 #endif
 
-/* A handler may change the table before 6.11; ours does not. */
+/* Before 6.11, a handler could change the table. Ours does not. */
 void rust_helper_ctl_table_set_handler(struct ctl_table *table,
 				       int (*handler)(const struct ctl_table *table, int write, void *buffer,
 						      size_t *len, loff_t *pos))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The tracepoints arp_hidden:*. Devices by their names in the namespace "net", as /proc/PID/ns/net and lsns
- * number it; "hidden" and "arp_invisible" are the values in force on the owner.
+ * The tracepoints arp_hidden:*. Devices are named as in the namespace "net", whose number is that of lsns and
+ * /proc/PID/ns/net. "hidden" and "arp_invisible" are the values in force on the owner.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM arp_hidden

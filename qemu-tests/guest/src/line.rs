@@ -4,16 +4,24 @@
 
 use crate::machine;
 use anyhow::{Context, Result};
-use protocol::{Order, Report};
+use protocol::{Order, Outcome, Report};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Write},
     os::fd::AsFd,
 };
 
-/// The line.
-pub(crate) struct Line {
-    port: File,
+/// The line, or what stands in for it where there is no runner.
+pub(crate) enum Line {
+    /// A serial port.
+    Runner(File),
+    /// KTAP on standard output.
+    Ktap {
+        /// Results so far.
+        results: usize,
+        /// Failures among them.
+        failures: usize,
+    },
 }
 
 impl Line {
@@ -34,14 +42,44 @@ impl Line {
         let orders = BufReader::new(input)
             .lines()
             .map(|order| serde_json::from_str(&order?).context("not an order"));
-        Ok((Self { port }, orders))
+        Ok((Self::Runner(port), orders))
+    }
+
+    /// Prints what comes of cases as KTAP.
+    pub(crate) fn ktap() -> Self {
+        Self::Ktap {
+            results: 0,
+            failures: 0,
+        }
+    }
+
+    /// Whether cases were run, and no printed result is a failure.
+    pub(crate) fn all_passed(&self) -> bool {
+        matches!(
+            self,
+            Self::Ktap {
+                results: 1..,
+                failures: 0
+            }
+        )
     }
 
     /// Sends a report.
     pub(crate) fn report(&mut self, report: &Report) -> Result<()> {
-        let mut line = serde_json::to_vec(report)?;
-        line.push(b'\n');
-        self.port.write_all(&line)?;
+        match (self, report) {
+            (Self::Runner(port), report) => {
+                let mut line = serde_json::to_vec(report)?;
+                line.push(b'\n');
+                port.write_all(&line)?;
+            }
+            (Self::Ktap { .. }, Report::Plan(cases)) => println!("KTAP version 1\n1..{cases}"),
+            (Self::Ktap { results, failures }, Report::Ended(case)) => {
+                *results += 1;
+                *failures += usize::from(matches!(case.outcome, Outcome::Failed { .. }));
+                print!("{}", case.ktap(*results));
+            }
+            (Self::Ktap { .. }, _) => {}
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use std::{
     fs::{self, File, OpenOptions},
     path::Path,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Whether this is PID 1, whose machine it is.
@@ -26,10 +27,18 @@ pub(crate) fn is_ours() -> bool {
     std::process::id() == 1
 }
 
+static IS_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the machine does something else besides.
+pub(crate) fn is_shared() -> bool {
+    IS_SHARED.load(Ordering::Relaxed)
+}
+
 /// Moves into the folder that this program lies in, which becomes the root, with mounts that nobody else sees and a network
 /// namespace for what is outside of hosts. All of it goes with this process and its children. The modules of the kernel
 /// stay where the machine has them.
 pub(crate) fn move_in() -> Result<()> {
+    IS_SHARED.store(true, Ordering::Relaxed);
     const MODULES: &str = "lib/modules";
     let program = std::env::current_exe()?;
     let root = program.parent().context("this program is in no folder")?;

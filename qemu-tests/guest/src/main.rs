@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders. In a machine
-//! that has another PID 1, systemd, it is a service of that. On the machine of somebody who runs `make check`, it is a
-//! process of the runner's.
+//! that has another PID 1, systemd, it is a service of that.
+//!
+//! Without a runner, `init cases [PATTERNS]` runs cases and prints KTAP: as PID 1 (`rdinit=/init -- cases`), or in a
+//! chroot of a machine that is there for it. On a machine that does something else, `init check` is a process of the
+//! runner's.
 
 mod bench;
 mod cases;
@@ -19,6 +22,33 @@ mod wire;
 use anyhow::{Context, Result};
 use line::Line;
 use protocol::{Order, Report};
+use std::process::ExitCode;
+
+/// Runs the cases that the patterns ask for, without a runner: whether all passed.
+fn run_cases(patterns: &str) -> Result<bool> {
+    machine::mount()?;
+    let mut line = Line::ktap();
+    run::matching(patterns, &mut line)?;
+    Ok(line.all_passed())
+}
+
+/// Carries out orders on a virtual machine, from where this or systemd started it to its end.
+fn serve() -> Result<()> {
+    if machine::is_ours() {
+        machine::mount()?;
+    }
+    let (line, orders) = Line::serial()?;
+    obey(line, orders)
+}
+
+/// Carries out orders on a machine that does something else.
+fn check() -> Result<()> {
+    machine::move_in()?;
+    lab::module::load()
+        .context("this kernel does not take the module; the kernel log (dmesg) may say why")?;
+    let (line, orders) = Line::standard()?;
+    obey(line, orders)
+}
 
 fn obey(mut line: Line, orders: impl Iterator<Item = Result<Order>>) -> Result<()> {
     line.report(&Report::Ready)?;
@@ -50,32 +80,28 @@ fn obey(mut line: Line, orders: impl Iterator<Item = Result<Order>>) -> Result<(
     Ok(())
 }
 
-/// A virtual machine of the runner's, from its beginning or from where systemd started this, to its end.
-fn serve() -> Result<()> {
-    if machine::is_ours() {
-        machine::mount()?;
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == [protocol::CHECK] {
+        return check().map_or_else(
+            |error| {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
     }
-    let (line, orders) = Line::serial()?;
-    obey(line, orders)
-}
-
-/// A machine that does something else.
-fn check() -> Result<()> {
-    machine::move_in()?;
-    lab::module::load()
-        .context("this kernel does not take the module; the kernel log (dmesg) may say why")?;
-    let (line, orders) = Line::standard()?;
-    obey(line, orders)
-}
-
-fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some(protocol::CHECK) {
-        return check();
-    }
-    if let Err(error) = serve() {
+    let result = match &arguments[..] {
+        [word, patterns @ ..] if word == "cases" => run_cases(&patterns.join(",")),
+        _ => serve().map(|()| true),
+    };
+    let well = result.unwrap_or_else(|error| {
         // To the console: the runner takes it for a splat.
         println!("guest panicked at {error:?}");
+        false
+    });
+    if machine::is_ours() || arguments.is_empty() {
+        machine::off();
     }
-    machine::off();
-    Ok(())
+    ExitCode::from(u8::from(!well))
 }

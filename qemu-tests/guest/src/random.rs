@@ -4,7 +4,11 @@
 //! what the model says that they must see.
 
 use crate::{
-    lab::{batch::Batch, Host, Lab},
+    lab::{
+        batch::Batch,
+        inheritance::{inherit, Inherit},
+        Host, Lab,
+    },
     machine,
     wire::Wire, //
 };
@@ -31,31 +35,16 @@ const EPISODE: usize = 60;
 /// How long a failing sequence may be tried to be shrunk: less than the runner's patience.
 const SHRINKING: Duration = Duration::from_secs(100);
 
-/// Which settings a new namespace starts with.
-const INHERITANCE: &str = "/proc/sys/net/core/devconf_inherit_init_net";
-/// Those that are compiled in, whatever earlier cases wrote.
-const INHERIT_NOTHING: i32 = 2;
-
 /// Compares as many operations as a seed makes.
 pub(crate) fn compare(lab: &mut Lab, seed: u64) -> Result<()> {
-    if !machine::is_ours() {
-        // The settings are the machine's own; each host has forgotten them (`Lab::host`).
-        return compare_all(lab, seed);
-    }
-    let inheritance = fs::read_to_string(INHERITANCE)?;
-    fs::write(INHERITANCE, INHERIT_NOTHING.to_string())?;
+    // Whatever earlier cases wrote.
+    let _before = inherit(Inherit::Nothing)?;
+    let _one_processor = OneProcessor::new()?;
     // Room for all neighbours: the kernel is not to forget any in between.
     for (number, threshold) in [1, 2, 3].into_iter().zip([1 << 14, 1 << 15, 1 << 16]) {
         let file = format!("/proc/sys/net/ipv4/neigh/default/gc_thresh{number}");
         fs::write(file, threshold.to_string())?;
     }
-    let result = compare_all(lab, seed);
-    fs::write(INHERITANCE, inheritance)?;
-    result
-}
-
-fn compare_all(lab: &mut Lab, seed: u64) -> Result<()> {
-    let _one_processor = OneProcessor::new()?;
     let mut tally = Tally::default();
     for episode in 0..(OPERATIONS / EPISODE) as u64 {
         let mut generator = Generator::new((seed << 16) | episode);
@@ -268,10 +257,12 @@ impl Network {
         let complaints = match command {
             Command::Ip(arguments) => self.ip.run(arguments)?,
             Command::Sysctl(file, value) => complaint(self.host.set(file, *value)),
-            Command::MakeAnnex(inheritance) => {
-                lab.run(&format!("echo {inheritance} >{INHERITANCE}"))?;
+            Command::MakeAnnex { inherits } => {
+                let _before = inherit(match inherits {
+                    true => Inherit::FromMaker,
+                    false => Inherit::Nothing,
+                })?;
                 self.annex = Some(lab.made_by(&self.host, model::Host::ANNEX)?);
-                lab.run(&format!("echo {INHERIT_NOTHING} >{INHERITANCE}"))?;
                 String::new()
             }
             Command::InAnnex(command) => {

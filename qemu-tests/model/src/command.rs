@@ -11,8 +11,11 @@ pub enum Command {
     Ip(String),
     /// A file below /proc/sys, and what is written into it.
     Sysctl(String, i32),
-    /// Makes the second namespace, with this value of net.core.devconf_inherit_init_net.
-    MakeAnnex(i32),
+    /// Makes the second namespace.
+    MakeAnnex {
+        /// It starts with the host's `all` and `default` (net.core.devconf_inherit_init_net).
+        inherits: bool,
+    },
     /// The same as on the host, in the second namespace.
     InAnnex(Box<Command>),
 }
@@ -133,9 +136,7 @@ impl Host {
             Operation::RemoveLocalRule(place) => {
                 format!("rule del pref {} table local", place.preference())
             }
-            Operation::MakeAnnex { inherits } => {
-                return Command::MakeAnnex(if inherits { 3 } else { 2 })
-            }
+            Operation::MakeAnnex { inherits } => return Command::MakeAnnex { inherits },
             Operation::Move(slot) if self.exists(slot) => {
                 format!("link set {} netns {}", dev(slot), Self::ANNEX)
             }

@@ -109,16 +109,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_counts_even_if_it_is_refused() {
-        let mut host = Host::default();
-        assert_eq!(host.apply(&add(Slot::LO, 1, 32)), Outcome::Done);
-        assert_eq!(host.apply(&add(Slot::LO, 1, 32)), Outcome::Refused);
-        done(&mut host, &[Operation::Create(slot("vip0"))]);
-        done(&mut host, &[default(Knob::Hidden, 1)]);
-        assert_eq!(host.conf(slot("vip0"), Knob::Hidden), 1);
-    }
-
-    #[test]
     fn a_value_out_of_range_is_refused_and_does_not_count_as_a_write() {
         let mut host = Host::default();
         for (knob, value) in [

@@ -111,6 +111,28 @@ pub struct Ended {
     pub note: Option<String>,
 }
 
+impl Ended {
+    /// The case as KTAP has it: its result, and what a failure has to say.
+    pub fn ktap(&self, number: usize) -> String {
+        let name = &self.name;
+        let mut told = format!("{} ms", self.milliseconds);
+        if let Some(note) = &self.note {
+            told += &format!("; {note}");
+        }
+        match &self.outcome {
+            Outcome::Passed => format!("ok {number} {name} # {told}\n"),
+            Outcome::Skipped { why } => format!("ok {number} {name} # SKIP {why}\n"),
+            Outcome::Failed { why } => {
+                let mut text = format!("not ok {number} {name} # {told}\n");
+                for line in why.lines() {
+                    text += &format!("#   {line}\n");
+                }
+                text
+            }
+        }
+    }
+}
+
 /// What came of a case.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Outcome {

@@ -3,6 +3,14 @@
 //! The cases with whole clusters: each follows a recipe of `Documentation/clusters/`, on machines that have just
 //! booted, or that were put back to that moment.
 
+mod anycast;
+mod containers;
+mod health;
+mod ipv6;
+mod kube_proxy;
+mod monitoring;
+mod pages;
+
 use crate::{
     cluster::{names, told, Cluster, Machines, VIP},
     lab::Lab, //
@@ -30,6 +38,13 @@ const STORIES: &[(&str, Story)] = &[
     ("cluster_stale_entry", stale_entry),
     ("cluster_fault", fault),
     ("cluster_boot_late", boot_late),
+    ("cluster_monitoring", monitoring::story),
+    ("cluster_health_checks", health::story),
+    ("cluster_anycast", anycast::story),
+    ("cluster_containers", containers::macvlan),
+    ("cluster_beside_containers", containers::beside),
+    ("cluster_kube_proxy", kube_proxy::story),
+    ("cluster_ipv6", ipv6::story),
 ];
 
 /// The recipes of the cases that the patterns ask for.
@@ -140,7 +155,7 @@ fn works(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
 /// less than one more), and how much more tells of the machine that the test runs on.
 fn directors(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     let names = cluster.names().to_vec();
-    let [first, out, back, cut, mended] = &recipe.parts[..] else {
+    let [first, out, back, cut, mended, killed, cleaned] = &recipe.parts[..] else {
         bail!("the recipe has other parts");
     };
     cluster.set_up(recipe, &names)?;
@@ -166,7 +181,51 @@ fn directors(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
             cluster.works(to).with_context(|| part.title.clone())?;
         }
     }
+    notes.push(kill_master(cluster, killed, cleaned)?);
+    cluster
+        .works("lb2")
+        .with_context(|| cleaned.title.clone())?;
     Ok(notes.join("; "))
+}
+
+/// The master's keepalived is killed and leaves the VIP behind: both answer, until somebody cleans up.
+fn kill_master(cluster: &mut Cluster<'_>, killed: &Part, cleaned: &Part) -> Result<String> {
+    const QUESTIONS: usize = 12;
+    let begin = cluster.passed();
+    cluster.begin_asking(VIP)?;
+    cluster.follow(killed)?;
+    wait_until_directs(cluster, "lb2")?;
+    wait_for_questions(cluster, cluster.passed(), QUESTIONS)?;
+    let end = cluster.passed();
+    cluster.follow(cleaned)?;
+    let after = cluster.passed();
+    wait_for_questions(cluster, after, QUESTIONS)?;
+    cluster.end_asking()?;
+    sleep(Duration::from_millis(300));
+
+    let frames = cluster.frames();
+    let both = questions(&frames[begin..end], "client", VIP);
+    let start = both.first().context("no question")?.microseconds;
+    let answers = |question: &&Question, name| question.answered_by.iter().any(|by| by == name);
+    let taken = both.iter().find(|question| answers(question, "lb2"));
+    let taken = taken.context("lb2 does not answer")?.microseconds - start;
+    let twice = both
+        .iter()
+        .filter(|question| answers(question, "lb1") && answers(question, "lb2"))
+        .count();
+    ensure!(twice > 0, "lb1 does not keep the VIP: {both:?}");
+    let healed = questions(&frames[after..], "client", VIP);
+    if let Some(wrong) = healed
+        .iter()
+        .find(|question| question.answered_by != ["lb2"])
+    {
+        bail!("{}: not answered once by lb2: {wrong:?}", cleaned.title);
+    }
+    Ok(format!(
+        "{}: lb2 answers after {} ms, {twice} questions with two answers",
+        killed.title,
+        taken / 1000
+    ))
 }
 
 /// How a fail-over went.

@@ -22,12 +22,17 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/ipvsadm",
     "/usr/sbin/bpftool",
     "/usr/bin/arping",
+    "/usr/sbin/sysctl",
     "/usr/bin/udevadm",
     "/usr/lib/systemd/systemd-modules-load",
     "/usr/lib/systemd/systemd-sysctl",
     "/usr/sbin/keepalived",
     "/usr/bin/kmod",
     "/usr/bin/dash",
+    "/usr/bin/bash",
+    "/usr/bin/crun",
+    "/usr/sbin/bird",
+    "/usr/sbin/birdcl",
 ];
 
 /// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
@@ -60,6 +65,7 @@ const MODULES: &[&str] = &[
     "nf_tables",
     "nfnetlink_hook",
     "nft_chain_nat",
+    "nft_ct",
     "nft_masq",
     "nft_redir",
     "overlay",

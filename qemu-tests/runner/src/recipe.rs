@@ -43,6 +43,30 @@ const FILES: &[(&str, &str)] = &[
         "fault.md",
         include_str!("../../../Documentation/clusters/fault.md"),
     ),
+    (
+        "monitoring.md",
+        include_str!("../../../Documentation/clusters/monitoring.md"),
+    ),
+    (
+        "health.md",
+        include_str!("../../../Documentation/clusters/health.md"),
+    ),
+    (
+        "anycast.md",
+        include_str!("../../../Documentation/clusters/anycast.md"),
+    ),
+    (
+        "containers.md",
+        include_str!("../../../Documentation/clusters/containers.md"),
+    ),
+    (
+        "kube-proxy.md",
+        include_str!("../../../Documentation/clusters/kube-proxy.md"),
+    ),
+    (
+        "ipv6.md",
+        include_str!("../../../Documentation/clusters/ipv6.md"),
+    ),
 ];
 
 /// What all recipes begin with.

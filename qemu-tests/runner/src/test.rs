@@ -248,28 +248,14 @@ fn again(lab: &Lab, order: &Order, name: &str) -> String {
 /// Prints what came of a case, and `again`, the way to run it once more if it failed.
 pub(crate) fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], again: &str) -> Result<()> {
     tally.number += 1;
-    let (number, name) = (tally.number, &case.name);
-    let mut told = format!("{} ms", case.milliseconds);
-    if let Some(note) = &case.note {
-        told += &format!("; {note}");
-    }
+    print!("{}", case.ktap(tally.number));
     match &case.outcome {
-        Outcome::Passed => {
-            tally.passed += 1;
-            println!("ok {number} {name} # {told}");
-        }
-        Outcome::Skipped { why } => {
-            tally.skipped += 1;
-            println!("ok {number} {name} # SKIP {why}");
-        }
-        Outcome::Failed { why } => {
+        Outcome::Passed => tally.passed += 1,
+        Outcome::Skipped { .. } => tally.skipped += 1,
+        Outcome::Failed { .. } => {
             tally.failed += 1;
-            println!("not ok {number} {name} # {told}");
-            for line in why.lines() {
-                println!("#   {line}");
-            }
             if !frames.is_empty() {
-                let path = tally.logs.join(format!("{name}.pcapng"));
+                let path = tally.logs.join(format!("{}.pcapng", case.name));
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }

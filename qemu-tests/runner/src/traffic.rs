@@ -8,8 +8,8 @@ use protocol::{
     Frame,
 };
 use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddrV4},
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4},
 };
 
 /// The hardware address of the machine at a port of the switch: locally administered.
@@ -35,6 +35,50 @@ pub(crate) fn asked(frames: &[Frame], name: &str, address: Ipv4Addr) -> usize {
     arp(frames)
         .filter(|(sender, arp)| *sender == name && arp.is_request() && arp.tip == address)
         .count()
+}
+
+/// The source addresses of the TCP connections that a machine opened to an address.
+pub(crate) fn sources(frames: &[Frame], name: &str, to: IpAddr) -> BTreeSet<IpAddr> {
+    let from = |frame: &Frame| {
+        let packet = SlicedPacket::from_ethernet(&frame.bytes).ok()?;
+        let (source, destination): (IpAddr, IpAddr) = match packet.net? {
+            NetSlice::Ipv4(ip) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+            ),
+            NetSlice::Ipv6(ip) => (
+                ip.header().source_addr().into(),
+                ip.header().destination_addr().into(),
+            ),
+            NetSlice::Arp(_) => return None,
+        };
+        let TransportSlice::Tcp(tcp) = packet.transport? else {
+            return None;
+        };
+        let opens = frame.wire == name && destination == to && tcp.syn() && !tcp.ack();
+        opens.then_some(source)
+    };
+    frames.iter().filter_map(from).collect()
+}
+
+/// How many neighbour advertisements of each machine said that it has an address of IPv6.
+pub(crate) fn advertised(frames: &[Frame], address: Ipv6Addr) -> BTreeMap<String, usize> {
+    const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    let mut advertised = BTreeMap::new();
+    for frame in frames {
+        let Ok(packet) = SlicedPacket::from_ethernet(&frame.bytes) else {
+            continue;
+        };
+        let Some(TransportSlice::Icmpv6(icmp)) = packet.transport else {
+            continue;
+        };
+        if icmp.type_u8() == NEIGHBOUR_ADVERTISEMENT
+            && icmp.slice()[8..].starts_with(&address.octets())
+        {
+            *advertised.entry(frame.wire.clone()).or_default() += 1;
+        }
+    }
+    advertised
 }
 
 /// A question who has an address.

@@ -6,10 +6,10 @@ use crate::{
     lab::{
         case::{cases, Skip},
         real_server::{real_server, ELSEWHERE, HOST, VIP},
-        Lab, Way,
+        Host, Lab, Way,
     },
     machine,
-    wire::who_has,
+    wire::{who_has, Wire},
 };
 use anyhow::{ensure, Result};
 use protocol::frame::{Arp, BROADCAST};
@@ -19,6 +19,8 @@ cases![
     row08_proxy_arp,
     row08_neigh_proxy,
     row09_replies_and_gratuitous,
+    row09a_accept_local,
+    row09a_local_prefix,
     row10_arp_ignore,
     row10_arp_filter,
     row10_arptables,
@@ -113,6 +115,53 @@ fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
         if let Some(way) = way {
             host.reveal("lo", way)?;
             host.reveal("eth0", way)?;
+        }
+    }
+    Ok(())
+}
+
+/// A director announces that it took an address over. Without accept_local the kernel drops what comes from an address
+/// of its own.
+fn row09a_accept_local(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    taken_over(&host, &wire, VIP, false)?;
+    for directory in ["all", "eth0"] {
+        host.conf(directory, "accept_local", 1)?;
+        taken_over(&host, &wire, VIP, true)?;
+        // The receiving device's own address is answered for as ever.
+        host.conceal("eth0", Way::Hidden)?;
+        wire.answered(who_has(HOST).from(HOST))?;
+        host.reveal("eth0", Way::Hidden)?;
+        host.conf(directory, "accept_local", 0)?;
+    }
+    Ok(())
+}
+
+/// Of an address that only a prefix of lo makes local, the kernel does not notice that it is its own.
+fn row09a_local_prefix(lab: &mut Lab) -> Result<()> {
+    let (host, _, wire) = real_server(lab)?;
+    host.ip("addr add 10.7.7.0/28 dev lo")?;
+    taken_over(&host, &wire, Ipv4Addr::new(10, 7, 7, 5), true)
+}
+
+/// Somebody announces an address of lo's as his own: the host keeps quiet, though the kernel alone may reply.
+fn taken_over(host: &Host, wire: &Wire, addr: Ipv4Addr, kernel_replies: bool) -> Result<()> {
+    let announcement = who_has(addr).from(addr);
+    let by_any_cast = [
+        announcement.clone(),
+        announcement.clone().multicast(),
+        announcement.unicast(),
+    ];
+    for way in Way::ALL {
+        for announcement in &by_any_cast {
+            let is_answered = !wire.ask(announcement)?.is_empty();
+            ensure!(
+                is_answered == kernel_replies,
+                "the flag is off: {announcement:?}"
+            );
+            host.conceal("lo", way)?;
+            wire.silent(announcement.clone())?;
+            host.reveal("lo", way)?;
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ cases![
     row01_on_a_bridge,
     row01_on_a_bond,
     row01_macvlan,
+    row01_port_of_another_vrf,
     row02_unicast,
     row02_two_owners,
     row03_own_address,
@@ -207,6 +208,46 @@ fn row01_macvlan(lab: &mut Lab) -> Result<()> {
         host.conceal("lo", way)?;
         ensure!(wire.replies_until(VIP, own)? == 0, "{way:?}");
         host.reveal("lo", way)?;
+    }
+    Ok(())
+}
+
+/// A management VRF's port on the same LAN. The rule "0: from all lookup local" makes lo's addresses local there; behind
+/// the VRFs' rule it does so where the VRF has no route.
+fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    let port = lab.wire((&host, "eth1"), (&neighbour, "eth1"), NEIGHBOUR)?;
+    let unrouted = Ipv4Addr::new(10, 7, 7, 9);
+    host.ip("addr add 10.7.7.0/28 dev lo")?;
+    host.ip("link add mgmt up type vrf table 10")?;
+    host.ip("link set eth1 master mgmt")?;
+    host.ip("addr add 10.0.0.3/24 dev eth1")?;
+    for is_first in [true, false] {
+        if !is_first {
+            host.ip("rule add pref 32765 table local")?;
+            host.ip("rule del pref 0")?;
+        }
+        for way in Way::ALL {
+            port.answered(who_has(unrouted))?;
+            ensure!(
+                port.ask(&who_has(VIP))?.is_empty() != is_first,
+                "the flag is off"
+            );
+            host.conceal("lo", way)?;
+            for end in [&wire, &port] {
+                end.silent(who_has(VIP))?;
+                end.silent(who_has(unrouted))?;
+            }
+            port.answered(who_has(Ipv4Addr::new(10, 0, 0, 3)))?;
+            // A visible owner in the domain that the rule leads to is one for the port too.
+            host.ip("addr add 10.0.0.100/32 dev eth0")?;
+            ensure!(
+                port.ask(&who_has(VIP))?.is_empty() != is_first,
+                "{way:?}: visible"
+            );
+            host.ip("addr del 10.0.0.100/32 dev eth0")?;
+            host.reveal("lo", way)?;
+        }
     }
     Ok(())
 }

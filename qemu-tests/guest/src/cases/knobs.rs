@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The knobs: rows 21 to 24.
+//! The knobs: rows 21, 22 and 24.
 
 use crate::{
     lab::{
@@ -22,7 +22,6 @@ cases![
     row21_namespaces,
     row21_user_namespace,
     row22_values,
-    row23_default,
     row24_new_namespace: alone,
 ];
 
@@ -161,53 +160,6 @@ fn row22_values(lab: &mut Lab) -> Result<()> {
     wire.silent(who_has(VIP).unicast())
 }
 
-/// `default` reaches new devices, and those never written by hand, lo among them. (The kernel's own knobs count
-/// lo as written when it comes up, and a new device when `default` was: that is no wish of the operator's.)
-fn row23_default(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let value = |device: &str, knob: &str| host.get(&format!("net/ipv4/conf/{device}/{knob}"));
-    for knob in KNOBS {
-        host.conf("eth0", knob, 0)?;
-        host.conf("default", knob, 1)?;
-        ensure!(
-            value("eth0", knob)? == 0,
-            "{knob}: eth0 was written by hand"
-        );
-        ensure!(value("lo", knob)? == 1, "{knob}: lo was not");
-        host.ip("link add dummy0 up type dummy")?;
-        ensure!(
-            value("dummy0", knob)? == 1,
-            "{knob}: a new device does not take default"
-        );
-        host.conf("default", knob, 0)?;
-        ensure!(
-            value("dummy0", knob)? == 0,
-            "{knob}: default does not reach a device never written"
-        );
-        host.conf("dummy0", knob, 1)?;
-        host.conf("default", knob, 1)?;
-        host.conf("default", knob, 0)?;
-        ensure!(
-            value("dummy0", knob)? == 1,
-            "{knob}: default reaches a device written by hand"
-        );
-        host.ip("link del dummy0")?;
-    }
-    // And what default sets is in force.
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("addr del 10.0.0.100/32 dev lo")?;
-    host.ip("addr add 10.0.0.100/32 dev dummy0")?;
-    for way in Way::ALL {
-        host.conf("all", way.knob(), 1)?;
-        wire.answered(who_has(VIP))?;
-        host.conf("default", way.knob(), 1)?;
-        wire.silent(who_has(VIP))?;
-        host.conf("default", way.knob(), 0)?;
-        wire.answered(who_has(VIP))?;
-    }
-    Ok(())
-}
-
 /// net.core.devconf_inherit_init_net: 0 and 1 inherit from the first namespace, 2 nothing, 3 from the maker's.
 fn row24_new_namespace(lab: &mut Lab) -> Result<()> {
     let set = |file: &str, value: &str| fs::write(format!("/proc/sys/net/{file}"), value);
@@ -243,5 +195,7 @@ fn row24_new_namespace(lab: &mut Lab) -> Result<()> {
         set(&format!("ipv4/conf/lo/{knob}"), "0")?;
     }
     set("core/devconf_inherit_init_net", before.trim())?;
+    // With the module goes what later namespaces would inherit: that the first one's `default` was written.
+    lab.run("rmmod arp_hidden")?;
     result
 }

@@ -5,6 +5,7 @@
 mod announce;
 mod beside;
 mod churn;
+mod default;
 mod devices;
 mod faults;
 mod gap;
@@ -22,6 +23,7 @@ mod see_log;
 mod see_table;
 mod see_trace;
 mod select;
+mod traps;
 
 use crate::lab::case::Case;
 
@@ -32,10 +34,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         beside::CASES,
         announce::CASES,
         select::CASES,
+        default::CASES,
         knobs::CASES,
         devices::CASES,
         module::CASES,
         gap::CASES,
+        traps::CASES,
         see_table::CASES,
         see_counts::CASES,
         see_trace::CASES,

@@ -9,6 +9,7 @@ pub(crate) mod chance;
 pub(crate) mod clock;
 pub(crate) mod faults;
 pub(crate) mod flood;
+pub(crate) mod inheritance;
 pub(crate) mod kernel_log;
 pub(crate) mod module;
 pub(crate) mod processors;
@@ -66,14 +67,14 @@ impl Lab {
         // What IPv6 says of itself is of no use here.
         host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
         host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
-        if !machine::is_ours() {
+        if machine::is_shared() {
             host.forget_settings()?;
         }
         host.ip("link set lo up")?;
         Ok(host)
     }
 
-    /// A namespace that a process of a host makes, as a container's. Nothing is done in it: lo is down.
+    /// A new namespace that a process of `maker` makes, as a container's. Its lo is down.
     pub(crate) fn made_by(&mut self, maker: &Host, name: &str) -> Result<Host> {
         maker.run(&format!("ip netns add {name}"))?;
         self.enlist(name)
@@ -165,7 +166,7 @@ fn must(command: &str) -> Result<String> {
 
 /// A command has failed. If that is because the kernel, which is somebody else's, lacks a module, the case cannot run.
 fn lacking(command: &str) -> Result<()> {
-    if machine::is_ours() {
+    if !machine::is_shared() {
         return Ok(());
     }
     let mut words = command.split_whitespace();

@@ -26,8 +26,11 @@ pub(super) fn tell_bounds(bounds: &[Bound]) -> String {
 
 /// The bounds that are missed, as a list.
 pub(super) fn tell_missed(bounds: &[Bound]) -> String {
-    let missed = bounds.iter().filter(|bound| !bound.kept);
-    missed.map(|bound| format!("- {}\n", bound.what)).collect()
+    let mut text = String::new();
+    for bound in bounds.iter().filter(|bound| !bound.kept) {
+        text += &format!("- {}\n", bound.what);
+    }
+    text
 }
 
 impl Figures {

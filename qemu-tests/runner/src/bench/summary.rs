@@ -64,7 +64,7 @@ const ROWS: [Row; 5] = [
         ],
     },
     Row {
-        what: "connection, source selected anew",
+        what: "connection, selection redirected",
         event: Event::ConnectFallback,
         setup: Setup::Eth1Hidden,
         peers: [None; PEERS.len()],
@@ -125,8 +125,8 @@ impl Figures {
             };
             if let (Some(request), Some(frame)) = (host(Event::ArpVip), host(Event::FrameUntaken)) {
                 text += &format!(
-                    "\n{} VIPs: the host spends {} instructions on the unanswered request, {} on a frame that no protocol \
-                     takes: {:.2}.\n",
+                    "\nVIPs: {}. The host spends {} instructions on an unanswered request, and {} on a frame that no \
+                     protocol takes: {:.2}.\n",
                     number(size.vips.into()),
                     number(request),
                     number(frame),

@@ -25,6 +25,7 @@ type Story = fn(&mut Site<'_>) -> Result<String>;
 const CASES: &[(&str, Story)] = &[
     ("install_running", stories::running),
     ("install_boot", stories::boot),
+    ("install_late", stories::late),
     ("install_upgrade", stories::upgrade),
     ("install_kernel", stories::kernel),
     ("install_purge", stories::purge),

@@ -6,7 +6,6 @@
 use super::{
     disk::{plug_archive, Disk, Shared, SAVE_BOOT_FILES},
     lan::{Lan, Seen, VIP},
-    stories,
 };
 use crate::{
     arch::Arch,
@@ -69,12 +68,8 @@ impl<'a> Site<'a> {
         Disk::pristine(&self.system.system).branch(&self.lab.logs, name)
     }
 
-    /// A disk on which the packages are installed and configured.
-    pub(super) fn installed(&mut self, name: &str) -> Result<Disk> {
-        if self.installed.is_none() {
-            stories::running(self)?;
-            self.lan.record();
-        }
+    /// A disk with what [`Self::installed`] has.
+    pub(super) fn with_packages(&self, name: &str) -> Result<Disk> {
         let disk = self.installed.as_ref().context("nothing is installed")?;
         disk.branch(&self.lab.logs, name)
     }
