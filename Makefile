@@ -76,6 +76,10 @@ shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine 
 test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes
 	@scripts/build test
 
+.PHONY: check
+check: ## run the cases on the running kernel, leave the machine as it was; build/check-report.txt
+	@scripts/build check
+
 .PHONY: test-install
 test-install: ## install, upgrade and purge the packages on a Debian system that boots (CASE=<pattern>)
 	@scripts/build test-install

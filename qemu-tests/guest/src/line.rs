@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use protocol::{Order, Outcome, Report};
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
+    os::fd::AsFd,
 };
 
 /// The line, or what stands in for it where there is no runner.
@@ -24,10 +25,21 @@ pub(crate) enum Line {
 }
 
 impl Line {
-    /// Opens it, and what comes in by it: the orders.
-    pub(crate) fn open() -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
+    /// Opens the one of a virtual machine, and what comes in by it: the orders.
+    pub(crate) fn serial() -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
         let port = machine::serial_port()?;
-        let orders = BufReader::new(port.try_clone()?)
+        Self::of(port.try_clone()?, port)
+    }
+
+    /// As [`Self::serial`], for a runner on this machine: standard input and output.
+    pub(crate) fn standard() -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
+        let [input, output] = [io::stdin().as_fd(), io::stdout().as_fd()]
+            .map(|end| end.try_clone_to_owned().map(File::from));
+        Self::of(input?, output?)
+    }
+
+    fn of(input: File, port: File) -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
+        let orders = BufReader::new(input)
             .lines()
             .map(|order| serde_json::from_str(&order?).context("not an order"));
         Ok((Self::Runner(port), orders))

@@ -1,25 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machine that PID 1 has to itself: its mounts, its line to the runner, its shell, its end.
+//! The machine: its mounts, its line to the runner, its shell, its end. PID 1 has it to itself; `make check` has a part
+//! of it, beside what else it does.
 
 use anyhow::{Context, Result};
 use nix::{
     errno::Errno,
     libc,
     mount::MsFlags,
+    sched::{unshare, CloneFlags},
     sys::{
         reboot::{reboot, RebootMode},
         termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg},
     },
+    unistd::{chdir, chroot},
 };
 use std::{
     fs::{self, File, OpenOptions},
+    path::Path,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Whether this is PID 1, whose machine it is.
 pub(crate) fn is_ours() -> bool {
     std::process::id() == 1
+}
+
+static IS_SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the machine does something else besides.
+pub(crate) fn is_shared() -> bool {
+    IS_SHARED.load(Ordering::Relaxed)
+}
+
+/// Moves into the folder that this program lies in, which becomes the root, with mounts that nobody else sees and a network
+/// namespace for what is outside of hosts. All of it goes with this process and its children. The modules of the kernel
+/// stay where the machine has them.
+pub(crate) fn move_in() -> Result<()> {
+    IS_SHARED.store(true, Ordering::Relaxed);
+    const MODULES: &str = "lib/modules";
+    let program = std::env::current_exe()?;
+    let root = program.parent().context("this program is in no folder")?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    let (from, to) = (Path::new("/").join(MODULES), root.join(MODULES));
+    if from.exists() {
+        fs::create_dir_all(&to)?;
+        nix::mount::mount(
+            Some(&from),
+            &to,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .context("cannot have the kernel's modules")?;
+    }
+    chroot(root)?;
+    chdir("/")?;
+    mount()
 }
 
 /// Mounts what programs expect, and gives busybox's applets their names.
@@ -51,6 +91,14 @@ const PORT: &str = if cfg!(target_arch = "aarch64") {
 } else {
     "/dev/ttyS1"
 };
+
+/// Whether the kernel that is running has a module, or what the module is, built in. By its name or one of its aliases.
+pub(crate) fn has_module(name: &str) -> Result<bool> {
+    let status = Command::new("modprobe")
+        .args(["--dry-run", "--quiet", name])
+        .status()?;
+    Ok(status.success())
+}
 
 /// The second serial port, without the manners of a terminal.
 pub(crate) fn serial_port() -> Result<File> {

@@ -4,7 +4,8 @@
 //! that has another PID 1, systemd, it is a service of that.
 //!
 //! Without a runner, `init cases [PATTERNS]` runs cases and prints KTAP: as PID 1 (`rdinit=/init -- cases`), or in a
-//! chroot of a machine that is there for it.
+//! chroot of a machine that is there for it. On a machine that does something else, `init check` is a process of the
+//! runner's.
 
 mod bench;
 mod cases;
@@ -18,7 +19,7 @@ mod tap;
 mod tun;
 mod wire;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use line::Line;
 use protocol::{Order, Report};
 use std::process::ExitCode;
@@ -31,11 +32,25 @@ fn run_cases(patterns: &str) -> Result<bool> {
     Ok(line.all_passed())
 }
 
-fn obey() -> Result<()> {
+/// Carries out orders on a virtual machine, from where this or systemd started it to its end.
+fn serve() -> Result<()> {
     if machine::is_ours() {
         machine::mount()?;
     }
-    let (mut line, orders) = Line::open()?;
+    let (line, orders) = Line::serial()?;
+    obey(line, orders)
+}
+
+/// Carries out orders on a machine that does something else.
+fn check() -> Result<()> {
+    machine::move_in()?;
+    lab::module::load()
+        .context("this kernel does not take the module; the kernel log (dmesg) may say why")?;
+    let (line, orders) = Line::standard()?;
+    obey(line, orders)
+}
+
+fn obey(mut line: Line, orders: impl Iterator<Item = Result<Order>>) -> Result<()> {
     line.report(&Report::Ready)?;
     for order in orders {
         match order? {
@@ -67,9 +82,18 @@ fn obey() -> Result<()> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == [protocol::CHECK] {
+        return check().map_or_else(
+            |error| {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let result = match &arguments[..] {
         [word, patterns @ ..] if word == "cases" => run_cases(&patterns.join(",")),
-        _ => obey().map(|()| true),
+        _ => serve().map(|()| true),
     };
     let well = result.unwrap_or_else(|error| {
         // To the console: the runner takes it for a splat.

@@ -10,7 +10,7 @@ use crate::{
         Lab,
     },
     line::Line,
-    random,
+    machine, random,
 };
 use anyhow::{ensure, Context, Result};
 use protocol::{asked_for, Ended, Outcome, Report};
@@ -19,10 +19,12 @@ use std::{fs, time::Instant};
 /// The story of a case.
 type Story = dyn Fn(&mut Lab) -> Result<()>;
 
-/// Runs the cases that the patterns ask for, and reports each.
+/// Runs the cases that the patterns ask for, and reports each. On a machine that does something else, those that need it
+/// to themselves are none.
 pub(crate) fn matching(patterns: &str, line: &mut Line) -> Result<()> {
     let cases: Vec<&Case> = cases::all()
         .filter(|case| asked_for(case.name, patterns))
+        .filter(|case| !(machine::is_shared() && case.alone))
         .collect();
     line.report(&Report::Plan(cases.len()))?;
     for case in cases {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the runner and PID 1 of a virtual machine say to each other: one JSON value a line, over a serial port.
+//! What the runner and the guest, PID 1 of a virtual machine, say to each other: one JSON value a line, over a serial port.
 
 pub mod bench;
 pub mod frame;
@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// Cases of this prefix run only if the pattern asks for them: they take minutes.
 pub const LONG: &str = "long_";
+
+/// The guest's argument on a machine that is not a virtual one of the runner's: see `make check`.
+pub const CHECK: &str = "check";
+
+/// The buffer in which cases trace.
+pub const TRACE_BUFFER: &str = "/sys/kernel/tracing/instances/arp_hidden_case";
 
 /// Whether a case is asked for by one of the patterns, which commas separate: its name contains it.
 pub fn asked_for(name: &str, patterns: &str) -> bool {

@@ -19,7 +19,7 @@ pub(crate) enum Arch {
 
 impl Arch {
     /// The one that this program runs on.
-    const OWN: Self = if cfg!(target_arch = "aarch64") {
+    pub(crate) const OWN: Self = if cfg!(target_arch = "aarch64") {
         Self::Arm64
     } else {
         Self::Amd64

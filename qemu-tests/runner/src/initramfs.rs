@@ -127,13 +127,16 @@ impl Kernel {
         })
     }
 
-    /// Whether it is the kernel of scripts/debug-kernel.
+    /// Whether it is the debug kernel of scripts/own-kernel.
     pub(crate) fn is_debug(&self) -> bool {
         self.release.ends_with("-debug")
     }
 
     /// What KERNEL is to be set to for it.
     pub(crate) fn asked_for(&self) -> String {
+        if self.release.ends_with("-hardened") {
+            return "hardened".to_owned();
+        }
         if !self.is_debug() {
             return self.release.clone();
         }
@@ -158,31 +161,87 @@ impl Kernel {
         self.dir.join("modules/lib/modules").join(&self.release)
     }
 
-    /// The files of `wanted` and of all that they need, below [`Self::modules`]. What the kernel has built in
-    /// is not among them.
-    fn closure(&self, wanted: &[&str]) -> Result<Vec<String>> {
-        let index = fs::read_to_string(self.modules().join("modules.dep"))?;
-        let mut files = Vec::new();
-        for line in index.lines() {
-            let (file, needs) = line.split_once(':').context("modules.dep")?;
-            let name = file.rsplit('/').next().unwrap_or(file);
-            let name = name.split('.').next().unwrap_or(name).replace('-', "_");
-            if wanted.contains(&name.as_str()) {
-                files.push(file.to_owned());
-                files.extend(needs.split_whitespace().map(str::to_owned));
-            }
-        }
-        files.sort();
-        files.dedup();
-        Ok(files)
+    fn closure(&self) -> Result<Vec<String>> {
+        closure(&self.modules())
     }
+}
+
+/// The files, below a folder of modules, of those that cases load and of all that they need. What the kernel has built
+/// in is not among them.
+fn closure(modules: &Path) -> Result<Vec<String>> {
+    let index = modules.join("modules.dep");
+    let index = fs::read_to_string(&index).with_context(|| format!("no {}", index.display()))?;
+    let mut files = Vec::new();
+    for line in index.lines() {
+        let (file, needs) = line.split_once(':').context("modules.dep")?;
+        if MODULES.contains(&name_of(file).as_str()) {
+            files.push(file.to_owned());
+            files.extend(needs.split_whitespace().map(str::to_owned));
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// The name by which the kernel knows the module of a file.
+fn name_of(file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    name.split('.').next().unwrap_or(name).replace('-', "_")
+}
+
+/// The names of the modules of the kernel that is running which cases may load.
+pub(crate) fn modules_of_cases(release: &str) -> Result<HashSet<String>> {
+    let files = closure(&Path::new("/lib/modules").join(release))?;
+    Ok(files.iter().map(|file| name_of(file)).collect())
 }
 
 /// Makes the archive `dir`/initramfs.cpio, with `files` in its root, and returns its path.
 pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("initramfs");
+    let userland = Userland {
+        root: kernel.userland(),
+        arch: kernel.arch(),
+    };
+    fill(&root, &userland, files, guest)?;
+
+    let modules = root.join("lib/modules").join(&kernel.release);
+    fs::create_dir_all(&modules)?;
+    // Where packages of modules put them, for modprobe.
+    let module = files.first().context("no module")?;
+    let updates = modules.join("updates/dkms");
+    copy(
+        module,
+        &updates.join(module.file_name().context("no file")?),
+    )?;
+    for file in kernel.closure()? {
+        copy(&kernel.modules().join(&file), &modules.join(&file))?;
+    }
+    run(Command::new("depmod")
+        .arg("-b")
+        .arg(&root)
+        .arg(&kernel.release)
+        .stderr(Stdio::null()))?; // it misses the lists of what is built in
+
+    let archive = dir.join("initramfs.cpio");
+    pack(&root, &archive)?;
+    Ok(archive)
+}
+
+/// Makes a root for `make check`: as that of the machines, with no modules of the kernel.
+pub(crate) fn make_root(root: &Path, module: &Path) -> Result<()> {
+    let userland = Userland {
+        root: PathBuf::from("/"),
+        arch: Arch::OWN,
+    };
+    let guest = std::env::current_exe()?.with_file_name("guest");
+    fill(root, &userland, &[module], &guest)
+}
+
+/// Makes a folder of the guest, the programs of a userland and `files`.
+fn fill(root: &Path, userland: &Userland, files: &[&Path], guest: &Path) -> Result<()> {
     if root.exists() {
-        fs::remove_dir_all(&root)?;
+        fs::remove_dir_all(root)?;
     }
     for mount in [
         "dev",
@@ -202,24 +261,20 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
     for file in files {
         copy(file, &root.join(file.file_name().context("no file")?))?;
     }
-    let userland = Userland {
-        root: kernel.userland(),
-        arch: kernel.arch(),
-    };
     let mut libraries = HashSet::new();
     userland.libraries_of(guest, &mut libraries)?;
     for file in TOOLS.iter().chain(&["/usr/bin/busybox"]).map(Path::new) {
         userland.libraries_of(&userland.file(file)?, &mut libraries)?;
-        userland.copy(file, &root)?;
+        userland.copy(file, root)?;
     }
     for file in FILES.iter().map(Path::new) {
-        userland.copy(file, &root)?;
+        userland.copy(file, root)?;
     }
     for name in LOADED_BY_NAME {
         userland.library(name, &[], &mut libraries)?;
     }
     for library in &libraries {
-        userland.copy(library, &root)?;
+        userland.copy(library, root)?;
     }
     for name in ["modprobe", "insmod", "rmmod", "lsmod", "modinfo"] {
         symlink("/usr/bin/kmod", root.join("sbin").join(name))?;
@@ -232,28 +287,7 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
     symlink("/usr/bin/busybox", root.join("bin/busybox"))?;
     // Not busybox's shell: that prefers its own `ip` and `arping` to the real ones.
     symlink("/usr/bin/dash", root.join("bin/sh"))?;
-
-    let modules = root.join("lib/modules").join(&kernel.release);
-    fs::create_dir_all(&modules)?;
-    // Where packages of modules put them, for modprobe.
-    let module = files.first().context("no module")?;
-    let updates = modules.join("updates/dkms");
-    copy(
-        module,
-        &updates.join(module.file_name().context("no file")?),
-    )?;
-    for file in kernel.closure(MODULES)? {
-        copy(&kernel.modules().join(&file), &modules.join(&file))?;
-    }
-    run(Command::new("depmod")
-        .arg("-b")
-        .arg(&root)
-        .arg(&kernel.release)
-        .stderr(Stdio::null()))?; // it misses the lists of what is built in
-
-    let archive = dir.join("initramfs.cpio");
-    pack(&root, &archive)?;
-    Ok(archive)
+    Ok(())
 }
 
 /// Packs what is in a folder as the kernel unpacks it: one such archive after another.

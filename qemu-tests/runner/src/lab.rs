@@ -22,6 +22,9 @@ pub(crate) struct System {
     /// The folder with a later version of the packages.
     #[arg(long)]
     pub(crate) later: PathBuf,
+    /// The module, built for the kernel that the system has at first.
+    #[arg(long)]
+    pub(crate) first_module: PathBuf,
     /// Only the cases whose names contain one of these, which commas separate.
     #[arg(long, default_value = "")]
     pub(crate) case: String,

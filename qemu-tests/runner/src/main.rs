@@ -6,6 +6,7 @@
 
 mod arch;
 mod bench;
+mod check;
 mod cluster;
 mod clusters;
 mod demo;
@@ -43,6 +44,27 @@ enum Action {
         given: Given,
         /// Only the cases whose names contain one of these, which commas separate.
         #[arg(long, default_value = "")]
+        case: String,
+    },
+    /// Make the folder that `check` runs the cases in.
+    CheckRoot {
+        /// The module, built for the kernel that they are to run on.
+        #[arg(long)]
+        module: PathBuf,
+        /// The folder.
+        #[arg(long)]
+        root: PathBuf,
+    },
+    /// Run the cases that need no machine to themselves on the kernel that is running; KTAP on standard output.
+    Check {
+        /// The folder that `check-root` has made.
+        #[arg(long)]
+        root: PathBuf,
+        /// Where pcaps go.
+        #[arg(long)]
+        logs: PathBuf,
+        /// Only the cases whose names contain one of these, which commas separate.
+        #[arg(long)]
         case: String,
     },
     /// Run the kernel's own networking tests, without the module and with it.
@@ -123,6 +145,11 @@ fn main() -> Result<ExitCode> {
         Action::Test { given, case } => {
             test::run(&Lab::new(&given)?, &Order::Cases { patterns: case })
         }
+        Action::CheckRoot { module, root } => {
+            initramfs::make_root(&root, &module)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Check { root, logs, case } => check::run(&root, &logs, case),
         Action::Soak { given, seed, steps } => {
             let operations = steps;
             test::run(&Lab::new(&given)?, &Order::Soak { seed, operations })

@@ -13,6 +13,7 @@ use crate::{
 use anyhow::{bail, Result};
 use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
 use std::{
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant}, //
 };
@@ -40,7 +41,7 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     };
     let mut tally = Tally {
         others: recipes.len() + usize::from(secure_boot),
-        ..Tally::default()
+        ..Tally::new(&lab.kernel.release, &lab.logs)
     };
     if only_others {
         tally.plan(0)?;
@@ -49,13 +50,7 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     }
     if !recipes.is_empty() {
         let ended = clusters::run(lab, &recipes, |ended, frames| {
-            tell(
-                ended,
-                &mut tally,
-                frames,
-                lab,
-                &again(lab, order, &ended.name),
-            )
+            tell(ended, &mut tally, frames, &again(lab, order, &ended.name))
         });
         if let Err(error) = ended {
             println!("# {}", format!("{error:#}").replace('\n', "\n# "));
@@ -63,15 +58,9 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     }
     if secure_boot {
         let ended = secure_boot::case(lab);
-        tell(
-            &ended,
-            &mut tally,
-            &[],
-            lab,
-            &again(lab, order, &ended.name),
-        )?;
+        tell(&ended, &mut tally, &[], &again(lab, order, &ended.name))?;
     }
-    Ok(tally.sum_up(lab, start))
+    Ok(tally.sum_up(start))
 }
 
 /// Runs the cases on one machine, and adds one about what its kernel said.
@@ -91,7 +80,11 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
         can_be_put_back: false,
     })?;
     vm.be_patient(patience(order, &lab.kernel));
-    let ended = cases(&mut vm, lab, order, tally).and_then(|()| vm.finish());
+    let again = |name: &str| again(lab, order, name);
+    let ended = vm
+        .ready()
+        .and_then(|()| cases(&mut vm, order, tally, &again))
+        .and_then(|()| vm.finish());
     let complaints = match ended {
         Ok(lines) => lines,
         Err(error) => {
@@ -101,17 +94,7 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
             lines
         }
     };
-    tally.number += 1;
-    if complaints.is_empty() {
-        tally.passed += 1;
-        println!("ok {} kernel_log", tally.number);
-    } else {
-        tally.failed += 1;
-        println!("not ok {} kernel_log", tally.number);
-        for line in complaints {
-            println!("# {line}");
-        }
-    }
+    tally.must_be_none("kernel_log", &complaints);
     Ok(())
 }
 
@@ -130,10 +113,13 @@ fn patience(order: &Order, kernel: &Kernel) -> Duration {
 }
 
 /// What came of the cases so far.
-#[derive(Default)]
 pub(crate) struct Tally {
-    /// How many cases there are to be besides those of one machine.
-    others: usize,
+    /// The kernel that they run on.
+    release: String,
+    /// Where pcaps go.
+    logs: PathBuf,
+    /// How many results there are to be besides those of one machine's cases.
+    pub(crate) others: usize,
     planned: usize,
     number: usize,
     passed: usize,
@@ -142,6 +128,35 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Nothing so far.
+    pub(crate) fn new(release: &str, logs: &Path) -> Self {
+        Self {
+            release: release.to_owned(),
+            logs: logs.to_owned(),
+            others: 0,
+            planned: 0,
+            number: 0,
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Prints a result that has passed if there are no lines that tell of something wrong.
+    pub(crate) fn must_be_none(&mut self, name: &str, lines: &[String]) {
+        self.number += 1;
+        if lines.is_empty() {
+            self.passed += 1;
+            println!("ok {} {name}", self.number);
+            return;
+        }
+        self.failed += 1;
+        println!("not ok {} {name}", self.number);
+        for line in lines {
+            println!("# {line}");
+        }
+    }
+
     /// Prints the plan: so many results before the others.
     pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
         self.planned = results + self.others;
@@ -153,16 +168,16 @@ impl Tally {
     }
 
     /// Prints the sum of it.
-    pub(crate) fn sum_up(mut self, lab: &Lab, start: Instant) -> ExitCode {
+    pub(crate) fn sum_up(mut self, start: Instant) -> ExitCode {
         if self.number != self.planned {
             println!("# {} results, {} planned", self.number, self.planned);
             self.failed += 1;
         }
         println!(
             "# {}: {} s; logs in {}",
-            lab.kernel.release,
+            self.release,
             start.elapsed().as_secs(),
-            lab.logs.display()
+            self.logs.display()
         );
         println!(
             "{} passed, {} failed, {} skipped",
@@ -176,17 +191,41 @@ impl Tally {
     }
 }
 
-fn cases(vm: &mut Vm, lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
-    vm.ready()?;
-    vm.order(order)?;
+/// A machine that cases run on.
+pub(crate) trait Machine {
+    /// Gives an order.
+    fn order(&mut self, order: &Order) -> Result<()>;
+
+    /// The next report. An error if none comes.
+    fn report(&mut self) -> Result<Report>;
+}
+
+impl Machine for Vm {
+    fn order(&mut self, order: &Order) -> Result<()> {
+        Self::order(self, order)
+    }
+
+    fn report(&mut self) -> Result<Report> {
+        Self::report(self)
+    }
+}
+
+/// Has a machine run the cases that an order asks for. `again` tells how to run one of that name again.
+pub(crate) fn cases(
+    machine: &mut impl Machine,
+    order: &Order,
+    tally: &mut Tally,
+    again: &dyn Fn(&str) -> String,
+) -> Result<()> {
+    machine.order(order)?;
     let mut frames = Vec::new();
     loop {
-        match vm.report()? {
+        match machine.report()? {
             Report::Plan(0) if tally.others == 0 => bail!("no case matches"),
             Report::Plan(cases) => tally.plan(cases + 1)?,
             Report::Frame(frame) => frames.push(frame),
             Report::Ended(case) => {
-                tell(&case, tally, &frames, lab, &again(lab, order, &case.name))?;
+                tell(&case, tally, &frames, &again(&case.name))?;
                 frames.clear();
             }
             Report::Done { .. } => return Ok(()),
@@ -207,13 +246,7 @@ fn again(lab: &Lab, order: &Order, name: &str) -> String {
 }
 
 /// Prints what came of a case, and `again`, the way to run it once more if it failed.
-pub(crate) fn tell(
-    case: &Ended,
-    tally: &mut Tally,
-    frames: &[Frame],
-    lab: &Lab,
-    again: &str,
-) -> Result<()> {
+pub(crate) fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], again: &str) -> Result<()> {
     tally.number += 1;
     print!("{}", case.ktap(tally.number));
     match &case.outcome {
@@ -222,7 +255,7 @@ pub(crate) fn tell(
         Outcome::Failed { .. } => {
             tally.failed += 1;
             if !frames.is_empty() {
-                let path = lab.logs.join(format!("{}.pcapng", case.name));
+                let path = tally.logs.join(format!("{}.pcapng", case.name));
                 pcap::write(&path, frames)?;
                 println!("#   pcap: {}", path.display());
             }

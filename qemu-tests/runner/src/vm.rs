@@ -9,7 +9,7 @@ use protocol::{Order, Report};
 use serde_json::{json, Value};
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::{fd::AsRawFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -156,6 +156,26 @@ pub(crate) struct Config<'a> {
     pub(crate) can_be_put_back: bool,
 }
 
+/// Writes an order to where a guest reads it.
+pub(crate) fn write_order(to: &mut impl Write, order: &Order) -> io::Result<()> {
+    let mut line = serde_json::to_vec(order)?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}
+
+/// Passes on what a guest reports, until it ends or nobody takes it.
+pub(crate) fn pass_on(reports: impl Read, mut to: impl FnMut(Report) -> bool) {
+    for line in BufReader::new(reports).split(b'\n').map_while(Result::ok) {
+        // Firmware and early kernel may write to any port: what is no report is none.
+        if let Ok(report) = serde_json::from_slice(line.trim_ascii()) {
+            if !to(report) {
+                break;
+            }
+        }
+    }
+}
+
 /// A running machine. It is killed when it is dropped.
 pub(crate) struct Vm {
     name: String,
@@ -249,19 +269,10 @@ impl Vm {
             .spawn()
             .with_context(|| format!("cannot start {}", arch.qemu()))?;
         let orders = qemu.stdin.take().context("no input")?;
-        let lines = BufReader::new(qemu.stdout.take().context("no output")?).split(b'\n');
+        let output = qemu.stdout.take().context("no output")?;
         let (sender, reports) = channel();
         // Ends with QEMU, or with the receiver.
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                // Firmware and early kernel may write to any port: what is no report is none.
-                if let Ok(report) = serde_json::from_slice(line.trim_ascii()) {
-                    if sender.send(report).is_err() {
-                        break;
-                    }
-                }
-            }
-        });
+        thread::spawn(move || pass_on(output, |report| sender.send(report).is_ok()));
         Ok(Self {
             name: config.name.to_owned(),
             qemu,
@@ -292,11 +303,7 @@ impl Vm {
 
     /// Gives an order.
     pub(crate) fn order(&mut self, order: &Order) -> Result<()> {
-        let mut line = serde_json::to_vec(order)?;
-        line.push(b'\n');
-        self.orders
-            .write_all(&line)
-            .and_then(|()| self.orders.flush())
+        write_order(&mut self.orders, order)
             .with_context(|| format!("{} takes no orders any more", self.name))
     }
 
@@ -441,6 +448,11 @@ impl Drop for Vm {
     }
 }
 
+/// Whether a line of a log says that something is wrong.
+pub(crate) fn is_splat(line: &str) -> bool {
+    SPLATS.iter().any(|splat| line.contains(splat))
+}
+
 /// The lines of a console's log that say that something is wrong, and what follows them.
 pub(crate) fn splats(console: &Path) -> Vec<String> {
     let log = fs::read(console).unwrap_or_default();
@@ -454,7 +466,8 @@ const NO_SPLATS: &[(&str, &str)] = &[
     (" at event_define_fields+", "---[ end trace"),
 ];
 
-fn splats_in(log: &str) -> Vec<String> {
+/// The same in a log.
+pub(crate) fn splats_in(log: &str) -> Vec<String> {
     let mut until = None;
     let lines = log.lines().filter(|line| {
         let begins = NO_SPLATS.iter().find(|(begin, _)| line.contains(begin));
@@ -467,7 +480,7 @@ fn splats_in(log: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut until = 0;
     for (at, line) in lines.iter().enumerate() {
-        if SPLATS.iter().any(|splat| line.contains(splat)) {
+        if is_splat(line) {
             until = until.max(at + 30);
         }
         if at < until {

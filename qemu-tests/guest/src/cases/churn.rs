@@ -30,9 +30,9 @@ use std::{
 };
 
 cases![
-    churn_of_everything,
-    long_churn_of_everything,
-    long_load_and_unload_1000_times_under_flood,
+    churn_of_everything: alone,
+    long_churn_of_everything: alone,
+    long_load_and_unload_1000_times_under_flood: alone,
 ];
 
 /// The module is about to go, or has gone: its knobs are not there.

@@ -15,11 +15,11 @@ use crate::{
 use anyhow::{ensure, Result};
 
 cases![
-    row23_default,
-    row23_default_in_force,
-    row23_as_arp_ignore,
-    row23_moved_and_inherited,
-    row23_module_loaded_later,
+    row23_default: alone,
+    row23_default_in_force: alone,
+    row23_as_arp_ignore: alone,
+    row23_moved_and_inherited: alone,
+    row23_module_loaded_later: alone,
 ];
 
 /// Ours, and one of the kernel's own beside them.

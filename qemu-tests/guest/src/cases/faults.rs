@@ -29,11 +29,11 @@ use std::{
 };
 
 cases![
-    fault_in_load,
-    fault_in_new_namespace,
-    fault_in_new_device,
-    fault_in_first_write,
-    fault_in_new_address,
+    fault_in_load: alone,
+    fault_in_new_namespace: alone,
+    fault_in_new_device: alone,
+    fault_in_first_write: alone,
+    fault_in_new_address: alone,
 ];
 
 const KNOBS: [&str; 2] = ["hidden", "arp_invisible"];

@@ -25,9 +25,9 @@ use std::{
 
 cases![
     row31_no_gap,
-    row31_no_gap_on_eight,
+    row31_no_gap_on_eight: alone,
     long_row31_no_gap,
-    long_row31_no_gap_on_eight,
+    long_row31_no_gap_on_eight: alone,
     namespaces_torn_down_in_traffic,
     long_namespaces_torn_down_in_traffic,
 ];

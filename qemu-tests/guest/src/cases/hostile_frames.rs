@@ -17,7 +17,7 @@ use fastrand::Rng;
 use protocol::frame::{Arp, Mac, BROADCAST, MULTICAST};
 use std::{fs, net::Ipv4Addr, time::Instant};
 
-cases![hostile_frames, long_hostile_frames,];
+cases![hostile_frames: alone, long_hostile_frames: alone,];
 
 /// The largest frame of a device with an MTU of 9000.
 const JUMBO: usize = 9014;

@@ -27,7 +27,7 @@ use std::{
     time::Instant,
 };
 
-cases![hostile_writes, hostile_writers_at_once, hostile_descriptors,];
+cases![hostile_writes: alone, hostile_writers_at_once, hostile_descriptors: alone,];
 
 /// A knob of the kernel's that is as ours: an integer from 0 to 3.
 const KERNELS: &str = "/proc/sys/net/core/devconf_inherit_init_net";

@@ -22,7 +22,7 @@ cases![
     row21_namespaces,
     row21_user_namespace,
     row22_values,
-    row24_new_namespace,
+    row24_new_namespace: alone,
 ];
 
 /// A knob of the kernel's that no other case uses: that the first namespace's `default` of it was written once is

@@ -10,7 +10,7 @@ use crate::lab::{
 use anyhow::{ensure, Result};
 use std::{fs, path::Path, thread, time::Duration};
 
-cases![module_leaves_no_memory];
+cases![module_leaves_no_memory: alone];
 
 /// Nothing that the kernel allocated is lost, by the module or because of it.
 fn module_leaves_no_memory(lab: &mut Lab) -> Result<()> {

@@ -18,15 +18,16 @@ use std::fs;
 
 cases![
     row29_flags_off,
-    row30_unload,
-    row30_unload_with_flags_everywhere,
-    module_load_and_unload_100_times,
-    module_without_source_selection,
-    module_refused_beside_a_live_patch,
-    module_refuses_a_live_patch,
-    module_refused_without_ftrace,
-    module_keeps_ftrace_enabled,
-    module_beside_tracers,
+    row30_unload: alone,
+    row30_unload_with_flags_everywhere: alone,
+    module_load_and_unload_100_times: alone,
+    module_without_source_selection: alone,
+    module_refused_beside_a_live_patch: alone,
+    module_refuses_a_live_patch: alone,
+    module_refused_without_ftrace: alone,
+    module_refused_unsigned: alone,
+    module_keeps_ftrace_enabled: alone,
+    module_beside_tracers: alone,
 ];
 
 /// Returns whether the kernel has hooks of ours in ARP of a host, or nothing if it lists no hooks, as Debian 12's without
@@ -227,6 +228,28 @@ fn module_refused_without_ftrace(lab: &mut Lab) -> Result<()> {
     fs::write("/proc/sys/kernel/ftrace_enabled", "1")?;
     load()?;
     result
+}
+
+/// On a locked-down kernel, which takes the module because it is signed.
+fn module_refused_unsigned(lab: &mut Lab) -> Result<()> {
+    const ENFORCED: &str = "/sys/module/module/parameters/sig_enforce";
+    if !fs::read_to_string(ENFORCED).is_ok_and(|enforced| enforced.trim() == "Y") {
+        let why = "this kernel takes unsigned modules: make test KERNEL=hardened";
+        return Err(Skip(why.to_owned()).into());
+    }
+    let lockdown = lab.run(
+        "mount -t securityfs securityfs /sys/kernel/security; cat /sys/kernel/security/lockdown",
+    )?;
+    ensure!(
+        lockdown.contains("[integrity]"),
+        "not locked down: {lockdown}"
+    );
+    lab.run("rmmod arp_hidden")?;
+    // Without the last line, which says that a signature is before it.
+    lab.run("head -c -28 /arp_hidden.ko >/tmp/unsigned.ko")?;
+    let said = lab.run("! insmod /tmp/unsigned.ko 2>&1")?;
+    ensure!(said.contains("Key was rejected by service"), "{said}");
+    load()
 }
 
 /// While something is hidden, ftrace cannot be switched off under it.

@@ -8,7 +8,7 @@ use crate::{lab::case::Case, random::compare};
 macro_rules! seeds {
     ($($name:ident: $seed:literal),* $(,)?) => {
         pub(crate) const CASES: &[Case] = &[
-            $(Case { name: stringify!($name), run: |lab| compare(lab, $seed) }),*
+            $(Case { name: stringify!($name), run: |lab| compare(lab, $seed), alone: true }),*
         ];
     };
 }

@@ -28,9 +28,9 @@ use std::{
 };
 
 cases![
-    long_scale_addresses,
-    long_scale_devices,
-    long_scale_namespaces,
+    long_scale_addresses: alone,
+    long_scale_devices: alone,
+    long_scale_namespaces: alone,
 ];
 
 /// What is timed on a host, in this order.

@@ -16,7 +16,7 @@ use crate::{
 use anyhow::{bail, ensure, Context, Result};
 use std::fs;
 
-cases![see_log, see_modinfo, see_session];
+cases![see_log: alone, see_modinfo, see_session: alone];
 
 fn see_log(lab: &mut Lab) -> Result<()> {
     // One line at load, none in normal work.

@@ -25,7 +25,7 @@ use std::{
 
 cases![
     see_table,
-    see_table_of_others,
+    see_table_of_others: alone,
     see_table_while_devices_come_and_go,
 ];
 

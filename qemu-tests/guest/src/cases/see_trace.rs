@@ -11,29 +11,31 @@ use crate::{
     wire::who_has,
 };
 use anyhow::{bail, ensure, Context, Result};
+use protocol::TRACE_BUFFER;
 use std::{fs, net::Ipv4Addr, os::unix::fs::MetadataExt};
 
 cases![
     see_trace_request_unanswered,
     see_trace_announcement_rewritten,
     see_trace_source_redirected,
-    see_drop,
+    see_drop: alone,
 ];
 
-/// The tracepoints, by what everybody has: tracefs.
-struct Trace(String);
+/// The tracepoints, by what everybody has: tracefs. In a buffer of its own, beside whoever else traces.
+struct Trace;
 
 impl Trace {
     fn on(event: &str) -> Result<Self> {
-        let trace = Self(format!("/sys/kernel/tracing/events/{event}/enable"));
-        fs::write("/sys/kernel/tracing/trace", "")?;
-        fs::write(&trace.0, "1").with_context(|| trace.0.clone())?;
+        fs::create_dir(TRACE_BUFFER)?;
+        let trace = Self;
+        let file = format!("{}/events/{event}/enable", TRACE_BUFFER);
+        fs::write(&file, "1").context(file)?;
         Ok(trace)
     }
 
     /// What was traced since it is on, from the event's name on, without the number of the namespace.
     fn lines(&self) -> Result<Vec<String>> {
-        let text = fs::read_to_string("/sys/kernel/tracing/trace")?;
+        let text = fs::read_to_string(format!("{}/trace", TRACE_BUFFER))?;
         let events = text.lines().filter(|line| !line.starts_with('#'));
         events
             .map(|line| {
@@ -46,7 +48,7 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        drop(fs::write(&self.0, "0"));
+        drop(fs::remove_dir(TRACE_BUFFER));
     }
 }
 

@@ -18,9 +18,9 @@ use protocol::frame::{Arp, Mac};
 use std::net::Ipv4Addr;
 
 cases![
-    trap_unnumbered_uplinks,
+    trap_unnumbered_uplinks: alone,
     trap_unnumbered_uplinks_and_masquerade,
-    trap_default_in_a_container,
+    trap_default_in_a_container: alone,
     trap_conflict_detection,
     trap_name_with_a_dot,
     trap_drained_behind_a_proxy,

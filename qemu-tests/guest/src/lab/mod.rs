@@ -22,7 +22,8 @@ use crate::{
     tap::Tap,
     wire::{tell, Wire}, //
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, Context, Result};
+use case::Skip;
 use nix::sched::{setns, CloneFlags};
 use protocol::Frame;
 use std::{
@@ -66,6 +67,9 @@ impl Lab {
         // What IPv6 says of itself is of no use here.
         host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
         host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
+        if machine::is_shared() {
+            host.forget_settings()?;
+        }
         host.ip("link set lo up")?;
         Ok(host)
     }
@@ -153,8 +157,33 @@ impl Drop for Lab {
 
 fn must(command: &str) -> Result<String> {
     let (status, output) = machine::shell(command)?;
-    ensure!(status == 0, "'{command}' failed: {output}");
+    if status != 0 {
+        lacking(command)?;
+        bail!("'{command}' failed: {output}");
+    }
     Ok(output)
+}
+
+/// A command has failed. If that is because the kernel, which is somebody else's, lacks a module, the case cannot run.
+fn lacking(command: &str) -> Result<()> {
+    if !machine::is_shared() {
+        return Ok(());
+    }
+    let mut words = command.split_whitespace();
+    while let Some(word) = words.next() {
+        let module = match word {
+            "type" => format!("rtnl-link-{}", words.next().unwrap_or_default()),
+            "arptables" => "arptable_filter".to_owned(),
+            "ipvsadm" => "ip_vs".to_owned(),
+            "nft" if command.contains("list hooks") => "nfnetlink_hook".to_owned(),
+            "nft" => "nf_tables".to_owned(),
+            _ => continue,
+        };
+        if !machine::has_module(&module)? {
+            return Err(Skip(format!("this kernel has no {module}")).into());
+        }
+    }
+    Ok(())
 }
 
 /// The flags by which a device is concealed: the cases try each.
@@ -212,6 +241,30 @@ impl Host {
         Ok(result)
     }
 
+    /// Undoes what a new namespace has of the settings of the machine's first one, as far as it matters to ARP.
+    fn forget_settings(&self) -> Result<()> {
+        const ZERO: [&str; 12] = [
+            "accept_local",
+            "arp_accept",
+            "arp_announce",
+            "arp_filter",
+            "arp_ignore",
+            "arp_notify",
+            "drop_gratuitous_arp",
+            "forwarding",
+            "proxy_arp",
+            "proxy_arp_pvlan",
+            "route_localnet",
+            "rp_filter",
+        ];
+        for directory in ["all", "default", "lo"] {
+            for knob in ZERO {
+                self.conf(directory, knob, 0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes a command that is carried out in another way than by a shell.
     pub(crate) fn typed(&self, command: String) {
         self.typed.borrow_mut().push(command);
@@ -242,7 +295,10 @@ impl Host {
             .borrow_mut()
             .push(format!("ip netns exec {self} {command}"));
         let (status, output) = self.try_run(command)?;
-        ensure!(status == 0, "{self}# {command}\n{output}");
+        if status != 0 {
+            lacking(command)?;
+            bail!("{self}# {command}\n{output}");
+        }
         Ok(output)
     }
 

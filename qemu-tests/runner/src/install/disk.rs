@@ -2,7 +2,7 @@
 
 //! The disks of rs1.
 
-use crate::initramfs::run;
+use crate::initramfs::{make_root, run};
 use anyhow::{Context, Result};
 use std::{
     fs,
@@ -77,8 +77,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Makes it, with the guest program and the packages of each folder under the folder's name.
-    pub(super) fn new(logs: &Path, packages: &[(&Path, &str)]) -> Result<Self> {
+    /// Makes it, with the guest program, the packages of each folder under the folder's name, and what `make check` builds
+    /// in `check`.
+    pub(super) fn new(logs: &Path, packages: &[(&Path, &str)], module: &Path) -> Result<Self> {
         let folder = logs.join("shared");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -95,6 +96,16 @@ impl Shared {
         }
         let guest = std::env::current_exe()?.with_file_name("guest");
         fs::copy(guest, folder.join("guest"))?;
+        let check = folder.join("check");
+        make_root(&check.join("root"), module)?;
+        fs::copy(module, check.join("arp_hidden.ko"))?;
+        fs::copy(std::env::current_exe()?, check.join("runner"))?;
+        for (script, text) in [
+            ("lib.sh", include_str!("../../../../scripts/lib.sh")),
+            ("check.sh", include_str!("../../../../scripts/check.sh")),
+        ] {
+            fs::write(check.join(script), text)?;
+        }
         let image = folder.with_extension("img");
         run(Command::new("mke2fs")
             .args(["-q", "-F", "-t", "ext4", "-L", "lab", "-d"])

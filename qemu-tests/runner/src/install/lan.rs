@@ -35,7 +35,7 @@ const MACHINES: [&str; 3] = ["rs1", "neighbour", "client"];
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
 /// The address of rs1 alone, on eth0.
-const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
+pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 
 /// How long the neighbour pauses between questions.
 const PAUSE: Duration = Duration::from_millis(20);

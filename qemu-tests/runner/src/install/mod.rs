@@ -30,6 +30,7 @@ const CASES: &[(&str, Story)] = &[
     ("install_kernel", stories::kernel),
     ("install_purge", stories::purge),
     ("install_dkms", stories::dkms),
+    ("install_check", stories::check),
 ];
 
 /// Runs the cases that the patterns ask for.
@@ -46,7 +47,7 @@ pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
         site.newer,
         Arch::Amd64.accelerator()
     );
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(&lab.kernel.release, &lab.logs);
     tally.plan(cases.clone().count())?;
     for (name, story) in cases {
         let start = Instant::now();
@@ -67,7 +68,7 @@ pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
         let again = format!("make test-install CASE={name}");
         let frames = site.lan.frames();
         pcap::write(&lab.logs.join(format!("{name}.pcapng")), &frames)?;
-        tell(&ended, &mut tally, &frames, lab, &again)?;
+        tell(&ended, &mut tally, &frames, &again)?;
     }
-    Ok(tally.sum_up(lab, start))
+    Ok(tally.sum_up(start))
 }

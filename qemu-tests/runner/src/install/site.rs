@@ -48,7 +48,7 @@ impl<'a> Site<'a> {
         Ok(Self {
             lab,
             system,
-            shared: Shared::new(&lab.logs, &packages)?,
+            shared: Shared::new(&lab.logs, &packages, &system.first_module)?,
             older: release("older")?,
             newer: release("newer")?,
             lan: Lan::new()?,

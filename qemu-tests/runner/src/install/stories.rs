@@ -4,7 +4,7 @@
 
 use super::{
     disk::Disk,
-    lan::{Seen, VIP},
+    lan::{Seen, OWN, VIP},
     site::Site,
 };
 use crate::vm::Vm;
@@ -302,4 +302,73 @@ pub(super) fn purge(site: &mut Site<'_>) -> Result<String> {
     )?;
     site.shut_down(rs1, &disk)?;
     Ok(format!("{seen}; reboot: {booted}"))
+}
+
+/// What `make check` does when all is built.
+const CHECK: &str = "cd /lab/check && . ./lib.sh && . ./check.sh && check_machine && \
+    report /lib/modules/$(uname -r)/build/include/config/auto.conf arp_hidden.ko report.txt \
+    ./runner check --root root --logs logs --case row,see_";
+
+/// What must be the same after it: modules, network namespaces and devices, buffers of tracing.
+const LEFT: &str = "cut -d' ' -f1 /proc/modules | sort; lsns --type net --noheadings --output NS,COMMAND; ip -oneline link; \
+     ls /sys/kernel/tracing/instances";
+
+/// `make check` on a machine that does something else: the cases pass, the report says on what, and nothing of whose it
+/// is. Nothing is left, also when it is interrupted. Where the module is loaded, it refuses.
+pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
+    let disk = site.fresh("check")?;
+    let mut rs1 = site.boot(&disk)?;
+    let before = site.shell(&mut rs1, LEFT)?;
+    let in_bash = |command: &str| format!("bash -c '{command}'");
+    let (status, report) = rs1.try_shell(&in_bash(CHECK))?;
+    ensure!(status == 0, "exit status {status}\n{report}");
+    let after = site.shell(&mut rs1, LEFT)?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+
+    let report = site.shell(&mut rs1, "cat /lab/check/report.txt")?;
+    for wanted in [
+        &*format!("kernel: Linux {}, x86_64", site.older),
+        "distribution: Debian GNU/Linux",
+        "\nCONFIG_CC_VERSION_TEXT=",
+        "\nCONFIG_RUST=y\n",
+        "\nmodule: version=",
+        "KTAP version 1",
+        "row01_broadcast",
+        " 0 failed, ",
+    ] {
+        ensure!(report.contains(wanted), "no '{wanted}' in\n{report}");
+    }
+    let names = site.shell(
+        &mut rs1,
+        "hostname; cat /etc/machine-id /proc/sys/kernel/random/boot_id /sys/class/net/eth0/address; echo /lab",
+    )?;
+    for name in names.lines().chain([&*OWN.to_string()]) {
+        ensure!(!report.contains(name), "'{name}' is in\n{report}");
+    }
+
+    // As if somebody types ^C: all processes in the terminal's foreground are interrupted.
+    let (status, said) = rs1.try_shell(&format!("timeout --signal=INT 10 {}", in_bash(CHECK)))?;
+    ensure!(
+        status != 0 && said.contains("interrupted by SIGINT"),
+        "exit status {status}\n{said}"
+    );
+    let after = site.shell(&mut rs1, LEFT)?;
+    ensure!(
+        before == after,
+        "before:\n{before}\nafter an interruption:\n{after}"
+    );
+
+    site.shell(&mut rs1, "insmod /lab/check/arp_hidden.ko")?;
+    let (status, said) = rs1.try_shell(&in_bash(CHECK))?;
+    ensure!(
+        status == 1 && said.lines().count() == 1 && said.contains("arp_hidden is loaded"),
+        "exit status {status}\n{said}"
+    );
+    site.shell(&mut rs1, "rmmod arp_hidden")?;
+    site.shut_down(rs1, &disk)?;
+    let sum = report.lines().last().unwrap_or_default();
+    Ok(format!(
+        "{sum}; a report of {} lines",
+        report.lines().count()
+    ))
 }
