@@ -14,9 +14,11 @@ RUST ?=
 DESTDIR ?=
 # The cases of `make test`: patterns, matched anywhere in a case's name, separated by commas.
 CASE ?=
-# The cluster of `make demo`: a pattern, like CASE.
+# The cluster of `make demo` and `make shell`: a pattern, like CASE. The machine of it that `make shell` is on.
 CLUSTER ?=
-# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host.
+ON ?=
+# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host. `make demo`: UPDATE=1
+# puts the session into README.md.
 UPDATE ?=
 QUICK ?=
 # `make soak`: the first seed, and the number of operations.
@@ -26,7 +28,7 @@ STEPS ?= 10000
 # `make fuzz`: the number of inputs.
 RUNS ?= 100000000
 
-export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER UPDATE QUICK SEED STEPS RUNS
+export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS RUNS
 
 .PHONY: help
 help: ## show this list
@@ -38,8 +40,9 @@ help: ## show this list
 	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
 	@echo "  CASE=<pattern>    only the cases whose name contains the pattern; commas separate several"
-	@echo "  CLUSTER=<pattern> another cluster of Documentation/clusters/: tun, dummy, ... (demo)"
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench)"
+	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/: tun, dummy, ... (demo, shell)"
+	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell; default rs1)"
+	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), the session into README.md (demo)"
 	@echo "  QUICK=1           measure only the smallest host (bench)"
 	@echo "  RUNS=<number>     number of inputs (fuzz; default $(RUNS))"
 	@echo "  SEED=<number>     first seed (soak; default $(SEED))"
@@ -64,6 +67,10 @@ uninstall: ## remove what `make install` installed, except an edited sysctl.d fi
 .PHONY: demo
 demo: ## show an LVS/DR cluster of virtual machines, without the module and with it
 	@scripts/build demo
+
+.PHONY: shell
+shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>
+	@scripts/build shell
 
 .PHONY: test
 test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the kernel crate uses of the kernel, as rust/bindings/bindings_helper.h for all of the crate. */
+/* The headers that kernel.rs needs bindings for; rust/bindings/bindings_helper.h has those for the whole crate. */
 #include <linux/atomic.h>
 #include <linux/blk_types.h>
 #include <linux/bug.h>
@@ -23,17 +23,17 @@
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-/* error.rs names them; an older kernel does not. */
+/* error.rs refers to these; older kernels lack them. */
 #ifndef EFTYPE
 #define EFTYPE 134
 #define EFSBADCRC EBADMSG
 #define EFSCORRUPTED EUCLEAN
 #endif
 
-/* print.rs defines and exports it; a kernel with Rust calls it for %pA. */
+/* Defined in print.rs. */
 char *rust_fmt_argument(char *buf, char *end, const void *ptr);
 
-/* bindgen does not evaluate these by itself. */
+/* bindgen does not evaluate these macros. */
 const size_t RUST_CONST_HELPER_ARCH_KMALLOC_MINALIGN = ARCH_KMALLOC_MINALIGN;
 const size_t RUST_CONST_HELPER_PAGE_SIZE = PAGE_SIZE;
 const gfp_t RUST_CONST_HELPER_GFP_ATOMIC = GFP_ATOMIC;

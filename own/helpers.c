@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the kernel crate needs of C: the kernel's own helpers as a newer source has them, on an older kernel's
- * interfaces, and printing.
+ * The C helpers of the kernel crate: those of the source's rust/helpers/, adapted to an older kernel's interfaces, and
+ * printing.
  */
 #include "bindings.h"
 
 #define __rust_helper
 
-/* 6.18 takes alignment and node. The crate asks for no more than the size implies, and for any node. */
+/*
+ * Before 6.18 there are no alignment and no node. The crate asks for no larger alignment than the size implies, and for
+ * any node.
+ */
 #ifndef krealloc_node_align
 #define krealloc_node_align(p, size, align, flags, node) krealloc(p, size, flags)
 #ifdef vrealloc
 #define kvrealloc_node_align(p, size, align, flags, node) kvrealloc(p, size, flags)
 #else
-/* Before 6.12 the caller has to know the old size, which is kept in front here. */
+/* Before 6.12 the caller must know the old size, so it is kept in front of the memory. */
 struct sized {
 	size_t size;
 	u8 data[] __aligned(ARCH_KMALLOC_MINALIGN);
@@ -39,7 +42,7 @@ static void *kvrealloc_node_align(const void *p, size_t size, unsigned long alig
 #endif
 #endif
 
-/* Before 6.4 there is only the fully ordered form. */
+/* Before 6.4 only the fully ordered variants exist. */
 #ifndef HAVE_ATOMIC_ADD_NEGATIVE_ACQUIRE
 #define atomic_add_negative_relaxed atomic_add_negative
 #define atomic_add_negative_acquire atomic_add_negative
@@ -62,7 +65,7 @@ void rust_helper_BUG_ON(bool condition)
 	BUG_ON(condition);
 }
 
-/* Not exported before 6.2: an error is printed as a number then. */
+/* Before 6.2 it is not exported. Then errors are printed as numbers. */
 const char *rust_helper_errname(int error)
 {
 #ifdef HAVE_ERRNAME
@@ -83,9 +86,9 @@ unsigned int rust_helper_nr_cpu_ids(void)
 }
 
 /*
- * Printing. The crate hands its fmt::Arguments to C, which calls rust_fmt_argument() for the format %pA; a kernel without
- * Rust does not know that format. So what print.rs and seq_file.rs call is here: the formats that they give, which
- * are "<level>%s: %pA", "<level>%pA" to continue a line, and "%pA".
+ * Printing. The crate passes fmt::Arguments for the format %pA, for which a kernel with Rust calls rust_fmt_argument().
+ * Other kernels do not know %pA, so these two take the place of _printk() and seq_printf() in the crate. print.rs passes
+ * "<level>%s: %pA", or "<level>%pA" to continue a line; seq_file.rs passes "%pA".
  */
 int rust_helper__printk(const char *format, ...)
 {
@@ -105,7 +108,7 @@ int rust_helper__printk(const char *format, ...)
 	return printk("%.2s%s%s%.*s", format, module, colon, (int)min_t(size_t, end - text, sizeof(text)), text);
 }
 
-/* As seq_vprintf(): what does not fit makes seq_file call again with more room. */
+/* Like seq_vprintf(): if the text does not fit, seq_file allocates more room and starts over. */
 void rust_helper_seq_printf(struct seq_file *m, const char *format, const void *arguments)
 {
 	char *text;
@@ -115,6 +118,6 @@ void rust_helper_seq_printf(struct seq_file *m, const char *format, const void *
 	seq_commit(m, len < room ? len : -1);
 }
 
-/* Referred to by what the module does not use. There is no definition, so it cannot. */
+/* Parts of the crate that the module does not use refer to these. They are not defined, so using them does not link. */
 void *rust_helper_vrealloc_node_align(const void *p, size_t size, unsigned long align, gfp_t flags, int node);
 blk_status_t rust_helper_errno_to_blk_status(int error);

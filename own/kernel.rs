@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The part of the `kernel` crate that the module uses, for a kernel that does not have it.
+//! The part of the `kernel` crate that the module uses, for a kernel that lacks the crate.
 //!
-//! The modules declared here without a body are the files of `rust/kernel/` of a newer kernel, unchanged; the makefile
-//! links them beside this one. Only what belongs to files with many further needs is written out.
+//! Each module declared without a body is an unchanged file of a newer kernel's `rust/kernel/`; the makefile links these
+//! beside this file. Written out here is only what belongs to files that depend on much more.
 
 #![no_std]
 #![feature(unsigned_is_multiple_of)]
@@ -41,7 +41,7 @@ pub use module::{
 
 const __LOG_PREFIX: &[u8] = b"arp_hidden\0";
 
-/// Of `sync.rs`, what waits for nothing.
+/// The part of `sync.rs` that never sleeps.
 pub mod sync {
     mod arc;
     pub mod atomic;
@@ -58,7 +58,7 @@ pub mod sync {
     pub use set_once::SetOnce;
 }
 
-/// Of `cpu.rs`, what is about no device.
+/// The part of `cpu.rs` that needs no device.
 pub mod cpu {
     /// Returns the number of possible CPUs.
     pub fn nr_cpu_ids() -> u32 {
@@ -67,7 +67,7 @@ pub mod cpu {
     }
 }
 
-/// Of `page.rs`, what the allocators refer to.
+/// The part of `page.rs` that the allocators refer to.
 pub mod page {
     use core::{
         marker::PhantomData,
@@ -77,19 +77,21 @@ pub mod page {
     /// The size of a page.
     pub const PAGE_SIZE: usize = bindings::PAGE_SIZE;
 
-    /// A page of another owner.
+    /// A page that something else owns.
     pub struct BorrowedPage<'a>(PhantomData<&'a bindings::page>);
 
-    impl BorrowedPage<'_> {
+    impl<'a> BorrowedPage<'a> {
+        /// Borrows a page.
+        ///
         /// # Safety
         ///
-        /// `page` must be valid for the lifetime.
+        /// `page` must be valid for `'a`.
         pub unsafe fn from_raw(_page: NonNull<bindings::page>) -> Self {
             Self(PhantomData)
         }
     }
 
-    /// What consists of pages.
+    /// An allocation that consists of pages.
     pub trait AsPageIter {
         type Iter<'a>: Iterator<Item = BorrowedPage<'a>>
         where
@@ -99,7 +101,7 @@ pub mod page {
     }
 }
 
-/// `prelude.rs` less what is not here.
+/// The part of `prelude.rs` that exists here.
 pub mod prelude {
     pub use ::ffi::{
         c_char,
@@ -178,14 +180,14 @@ pub mod prelude {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     pr_emerg!("{}\n", info);
-    // objtool knows of BUG() that it does not return in some kernels only, and objects to what follows there, or to
-    // nothing elsewhere. Of BUG_ON() none knows.
+    // Not BUG(): newer objtools know that it does not return and reject code behind it, older ones do not and reject
+    // its absence. To all of them BUG_ON() may return.
     // SAFETY: No requirements.
     unsafe { bindings::BUG_ON(true) };
     loop {}
 }
 
-/// Returns a pointer to the object of type `$Container` whose field `$field_ptr` points to.
+/// Returns a pointer to the object whose field `$field_ptr` points to, as the kernel crate's macro of this name.
 #[macro_export]
 macro_rules! container_of {
     ($field_ptr:expr, $Container:ty, $($fields:tt)*) => {{
@@ -198,6 +200,6 @@ macro_rules! container_of {
     }}
 }
 
-/// Refuses to compile if the types differ. For [`container_of!`].
+/// Compiles only if both have the same type. For [`container_of!`].
 #[doc(hidden)]
 pub fn assert_same_type<T>(_: T, _: T) {}

@@ -2,19 +2,19 @@
 # What a kernel must have for the module, and the Rust metadata that Debian's headers packages lack. Sourced by
 # scripts/build, scripts/kernel and, on a server, debian/dkms-build; who sources it has a die().
 
-# The oldest kernel whose kernel crate will do: module! has parameters since then.
+# The oldest kernel whose kernel crate the module can use: module! takes parameters since then.
 OLDEST_CRATE=6.19
 
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# Whether the module must bring a kernel crate with it, for the kernel of KDIR has no Rust or too old a crate.
+# lacks_crate KDIR: whether the module must bring its own kernel crate, because the kernel has no Rust or too old a crate.
 lacks_crate() {
 	! grep -qx CONFIG_RUST=y "$1/include/config/auto.conf" ||
 		older "$(<"$1/include/config/kernel.release")" $OLDEST_CRATE
 }
 
-# check_kernel KDIR [CRATES]: ends with one line if the module cannot be built for the kernel of KDIR, or not here; with
-# CRATES, the folder of scripts/crates, self-contained.
+# check_kernel KDIR [CRATES]: dies with one line if the module cannot be built for the kernel of KDIR, or not with the
+# compilers here. CRATES, the folder that scripts/crates prints, asks for the self-contained build.
 check_kernel() {
 	local kdir=$1 crates=${2:-} conf=$1/include/config/auto.conf option tool wanted found
 	[ -e "$conf" ] || die "$kdir is not configured: run 'make olddefconfig prepare' in the kernel tree"
@@ -34,7 +34,7 @@ check_kernel() {
 	done
 	if [ -n "$crates" ]; then
 		check_tools "$crates"
-		# Rust in such kernels goes by other rules (init/Kconfig), of which their own Rust support takes care.
+		# These change layouts or calls in ways that the self-contained build does not follow.
 		for option in RANDSTRUCT GCC_PLUGIN_RANDSTRUCT CFI CFI_CLANG LTO_CLANG KASAN_SW_TAGS; do
 			! grep -qx "CONFIG_$option=y" "$conf" ||
 				die "the kernel of $kdir has CONFIG_$option: a self-contained module cannot be built for it"
@@ -49,10 +49,11 @@ check_kernel() {
 		die "the kernel of $kdir was built with '$wanted', here is '$found': install that rustc, or name it with RUSTC="
 }
 
-# The compiler that a kernel was built with. Newer kernels write it without quotes.
+# compiler_of CONF CC|RUSTC: prints the version line of the compiler that the kernel was built with. Newer kernels write
+# rustc's without quotes.
 compiler_of() { sed -n "s/^CONFIG_${2}_VERSION_TEXT=\"\?\([^\"]*\)\"\?$/\1/p" "$1"; }
 
-# Any rustc and bindgen will do that the crates can be compiled with.
+# check_tools CRATES: dies with one line if rustc or bindgen is older than the crates allow, or rust-src is missing.
 check_tools() {
 	local name tool wanted found
 	for name in rustc bindgen; do
@@ -66,7 +67,7 @@ check_tools() {
 		die "the source of Rust's core is missing: install rust-src"
 }
 
-# check_metadata KDIR: ends with one line if the kernel's own Rust metadata is missing, which says what package has it.
+# check_metadata KDIR: dies with one line that names the package to install if the kernel's Rust metadata is missing.
 check_metadata() {
 	local package
 	[ ! -e "$1/rust/libkernel.rmeta" ] || return 0

@@ -5,7 +5,7 @@
 use crate::{
     lab::Lab, //
     recipe::{Block, Part, Recipe},
-    switch::Switch,
+    switch::{Switch, Watcher},
     traffic::{arp, asked, claims, connections, mac, owner},
     vm::{Config, Vm, PATIENCE},
 };
@@ -88,6 +88,15 @@ pub(crate) struct Machines {
 impl Machines {
     /// Boots machines; the names are those of their consoles' logs.
     pub(crate) fn boot(lab: &Lab, consoles: &[String]) -> Result<Self> {
+        Self::boot_with(lab, consoles, |_| Vec::new())
+    }
+
+    /// As [`Self::boot`]; `devices` has more of QEMU's arguments for the machine at a port.
+    pub(crate) fn boot_with(
+        lab: &Lab,
+        consoles: &[String],
+        devices: impl Fn(usize) -> Vec<String>,
+    ) -> Result<Self> {
         let (lan, cables) = Switch::new(consoles.len())?;
         let mut vms = Vec::new();
         for (port, (name, cable)) in consoles.iter().zip(&cables).enumerate() {
@@ -98,7 +107,7 @@ impl Machines {
                 cpus: 1,
                 // What KASAN and kmemleak note of it is part of it.
                 memory: if lab.kernel.is_debug() { 768 } else { 256 },
-                devices: cable.card(mac(port)),
+                devices: [cable.card(mac(port)), devices(port)].concat(),
                 count_instructions: false,
                 can_be_put_back: true,
             })?;
@@ -189,7 +198,8 @@ impl Cluster<'_> {
         self.wait_for(&machines).map(drop)
     }
 
-    fn vm(&mut self, name: &str) -> Result<&mut Vm> {
+    /// The machine of a name.
+    pub(crate) fn vm(&mut self, name: &str) -> Result<&mut Vm> {
         let port = self.names.iter().position(|known| *known == name);
         let port = port.with_context(|| format!("the cluster has no {name}"))?;
         Ok(&mut self.machines.vms[port])
@@ -232,6 +242,11 @@ impl Cluster<'_> {
     /// The frames from a number of them on.
     pub(crate) fn frames_since(&self, first: usize) -> Vec<Frame> {
         self.machines.lan.recording_since(first)
+    }
+
+    /// Who looks at the frames while the machines are busy.
+    pub(crate) fn watcher(&self) -> Watcher {
+        self.machines.lan.watcher()
     }
 
     /// The number of frames so far.

@@ -8,16 +8,21 @@ use crate::{
     cluster::{names, Cluster, Machines, VIP},
     lab::Lab, //
     pcap,
+    picture,
     recipe::{Block, Recipe},
     traffic::{asked, claims, connections, Connection},
 };
 use anyhow::{Context, Result};
 use protocol::Frame;
 use std::{
-    io::{stdout, Write},
+    cell::RefCell,
+    fs,
+    io::{stdout, IsTerminal, Write},
     ops::RangeInclusive,
+    path::Path,
     process::ExitCode,
-    thread::sleep,
+    sync::atomic::{AtomicBool, Ordering},
+    thread::{scope, sleep},
     time::{Duration, Instant},
 };
 
@@ -46,9 +51,10 @@ const ARP_PROBLEM: &str = "
 ";
 
 /// Runs the demonstration with the first recipe that fits whose case's name contains `pattern`. It succeeds if
-/// the second half is as the module promises.
-pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
+/// the second half is as the module promises. If `readme` names the README, the session and the picture go there.
+pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<ExitCode> {
     let start = Instant::now();
+    let mut session = Session::default();
     let recipes = Recipe::all()?;
     let mut fitting = recipes.iter().filter(|recipe| can_be_shown(recipe));
     let recipe = fitting.clone().find(|recipe| recipe.case.contains(pattern));
@@ -59,12 +65,13 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
             names.join(", ")
         )
     })?;
-    println!("\n  {}\n", recipe.title);
+    session.say(&format!("\n  {}\n\n", recipe.title))?;
     for line in recipe.picture.lines() {
-        println!("    {line}");
+        session.say(&format!("    {line}\n"))?;
     }
-    println!("{ARP_PROBLEM}");
-    let mut machines = step(
+    session.say(ARP_PROBLEM)?;
+    session.say("\n")?;
+    let mut machines = session.step(
         &format!(
             "Booting four virtual machines, stock kernel {}, {}",
             lab.kernel.release,
@@ -73,17 +80,63 @@ pub(crate) fn run(lab: &Lab, pattern: &str) -> Result<ExitCode> {
         || Machines::boot(lab, &MACHINES.map(str::to_owned)),
     )?;
     let mut cluster = machines.renew(&MACHINES)?;
-    let told = story(&mut cluster, recipe);
+    let told = story(&mut session, &mut cluster, recipe);
     let path = lab.logs.join("demo.pcapng");
     pcap::write(&path, &cluster.frames())?;
-    println!("  All frames: {} (opens in Wireshark)", path.display());
-    let kept = told?;
-    println!("  Total time: {} s", start.elapsed().as_secs());
+    let Told { halves, kept } = told?;
+    let picture = picture::svg(&halves);
+    fs::write(lab.logs.join("demo.svg"), &picture)?;
+    session.say(&format!("  Total time: {} s\n", start.elapsed().as_secs()))?;
+    println!(
+        "  All frames: {} (opens in Wireshark); the picture: demo.svg beside it",
+        path.display()
+    );
+    if let Some(readme) = readme {
+        fs::write(readme.with_file_name("Documentation/demo.svg"), picture)?;
+        record(readme, &session.text)?;
+    }
     Ok(if kept {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Puts a session into the README, between its marks.
+fn record(readme: &Path, session: &str) -> Result<()> {
+    const BEGIN: &str = "<!-- recorded session of make demo -->\n";
+    const END: &str = "<!-- end of the session -->\n";
+    let text = fs::read_to_string(readme)?;
+    let (before, rest) = text.split_once(BEGIN).context("the README has no mark")?;
+    let (_, after) = rest.split_once(END).context("the README has no end mark")?;
+    let text = format!(
+        "{before}{BEGIN}```text\n$ make demo\n{}\n```\n{END}{after}",
+        session.trim_end()
+    );
+    Ok(fs::write(readme, text)?)
+}
+
+/// What is said to the user, and kept.
+#[derive(Default)]
+struct Session {
+    text: String,
+}
+
+impl Session {
+    fn say(&mut self, text: &str) -> Result<()> {
+        print!("{text}");
+        self.text += text;
+        Ok(stdout().flush()?)
+    }
+
+    /// Says what is being done, does it, says how long it took.
+    fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let start = Instant::now();
+        self.say(&format!("{what} ... "))?;
+        let result = work().inspect_err(|_| println!("failed"))?;
+        self.say(&format!("{} s\n", start.elapsed().as_secs()))?;
+        Ok(result)
+    }
 }
 
 /// Whether a recipe has the machines, and no other cure than the module, from its beginning.
@@ -120,32 +173,47 @@ fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
         .collect()
 }
 
-/// The demonstration itself: whether all was as promised and no kernel complained.
-fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<bool> {
-    step("Setting up the cluster, without the module", || {
+/// What came of the demonstration.
+struct Told {
+    halves: [picture::Half; 2],
+    /// Whether all was as promised and no kernel complained.
+    kept: bool,
+}
+
+/// The demonstration itself.
+fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Told> {
+    session.step("Setting up the cluster, without the module", || {
         cluster.set_up(recipe, &MACHINES)?;
         set_up_pages(cluster)?;
         only(recipe, |line| !cures(line))
             .iter()
             .try_for_each(|block| cluster.run(block))
     })?;
-    let without = step("First run: the stock kernel alone", || experiment(cluster))?;
+    session.say("First run: the stock kernel alone\n")?;
+    let without = experiment(session, cluster)?;
     for block in cure(recipe) {
         for line in block.commands.lines() {
             let block = Block {
                 machines: block.machines.clone(),
                 commands: format!("{line}\n"),
             };
-            step(
+            session.step(
                 &format!("On {}: {line}", block.machines.join(" and ")),
                 || cluster.run(&block),
             )?;
         }
     }
-    let with = step("Second run: with the module", || experiment(cluster))?;
+    session.say("Second run: with the module\n")?;
+    let with = experiment(session, cluster)?;
     let complaints = cluster.complaints();
 
-    let broken = compare(&without, &with);
+    let (table, broken) = compare(&without, &with);
+    session.say(&table)?;
+    let halves = [
+        picture::Half::of("without the module", &without.frames, &MACHINES[1..]),
+        picture::Half::of("with the module", &with.frames, &MACHINES[1..]),
+    ];
+    session.say(&picture::text(&halves))?;
     if !complaints.is_empty() {
         println!("\n  FAILED: a kernel complained:");
         complaints.iter().for_each(|line| println!("  {line}"));
@@ -153,18 +221,11 @@ fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<bool> {
     if broken > 0 {
         println!("\n  FAILED: {broken} of these numbers are wrong with the module, see above.");
     }
-    println!();
-    Ok(broken == 0 && complaints.is_empty())
-}
-
-/// Says what is being done, does it, says how long it took.
-fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let start = Instant::now();
-    print!("{what} ... ");
-    stdout().flush()?;
-    let result = work().inspect_err(|_| println!("failed"))?;
-    println!("{} s", start.elapsed().as_secs());
-    Ok(result)
+    session.say("\n")?;
+    Ok(Told {
+        halves,
+        kept: broken == 0 && complaints.is_empty(),
+    })
 }
 
 /// Two pages that tell who serves them.
@@ -182,7 +243,7 @@ fn set_up_pages(cluster: &mut Cluster<'_>) -> Result<()> {
 }
 
 /// The experiment of each half.
-fn experiment(cluster: &mut Cluster<'_>) -> Result<Half> {
+fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> {
     let first = cluster.passed();
     // A client that has not talked to the VIP for a minute does not know any more who has it, and asks. This
     // one forgets at once.
@@ -192,10 +253,11 @@ fn experiment(cluster: &mut Cluster<'_>) -> Result<Half> {
             wget -q -T 10 -O - http://10.0.0.100/ 2>/dev/null || true
         done"
     );
-    let pages = requests(cluster, PAGES, &ask_for_pages)?;
+    let pages = requests(session, cluster, (PAGES, "pages"), &ask_for_pages)?;
     let downloads = requests(
+        session,
         cluster,
-        DOWNLOADS,
+        (DOWNLOADS, "long downloads"),
         &format!(
             "for download in $(seq {DOWNLOADS}); do
                 ip neigh flush to 10.0.0.100
@@ -210,7 +272,12 @@ fn experiment(cluster: &mut Cluster<'_>) -> Result<Half> {
         "ipvsadm -S -n | grep -e '10.0.0.100:80 -r 10.0.0.12:80' >/tmp/rs2\nipvsadm -d -t 10.0.0.100:80 -r 10.0.0.12",
     )?;
     cluster.shell("rs2", "killall httpd")?;
-    let maintenance = requests(cluster, PAGES, &ask_for_pages)?;
+    let maintenance = requests(
+        session,
+        cluster,
+        (PAGES, "pages, rs2 out of service"),
+        &ask_for_pages,
+    )?;
     cluster.shell("rs2", "httpd -h /www")?;
     cluster.shell("director", "ipvsadm -R </tmp/rs2")?;
     // The slowest answer to the last question is under way.
@@ -223,14 +290,53 @@ fn experiment(cluster: &mut Cluster<'_>) -> Result<Half> {
     })
 }
 
-/// Lets the client send requests with a script that prints the name of the server of each that succeeds.
-fn requests(cluster: &mut Cluster<'_>, number: usize, script: &str) -> Result<Requests> {
+/// Lets the client send requests with a script that prints the name of the server of each that succeeds. Says how far
+/// it is, where there is a terminal.
+fn requests(
+    session: &mut Session,
+    cluster: &mut Cluster<'_>,
+    (number, what): (usize, &str),
+    script: &str,
+) -> Result<Requests> {
     // The real servers forget, too: they have to ask where the client is, and all hear in whose name they do.
     for name in ["rs1", "rs2"] {
         cluster.shell(name, "ip neigh flush dev eth0")?;
     }
+    let start = Instant::now();
     let first = cluster.passed();
-    let output = cluster.shell("client", script)?;
+    let watcher = cluster.watcher();
+    let so_far = || {
+        let connections = connections(&watcher.since(first), "client", &MACHINES);
+        let began: Vec<String> = MACHINES[1..]
+            .iter()
+            .map(|name| {
+                let there = |connection: &&Connection| connection.path[0] == *name;
+                format!("{name} {:2}", connections.iter().filter(there).count())
+            })
+            .collect();
+        format!(
+            "  {:2} of {number} {what:<26} went to {}",
+            connections.len(),
+            began.join(", ")
+        )
+    };
+    let ended = AtomicBool::new(false);
+    let output = scope(|scope| {
+        if stdout().is_terminal() {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    print!("\r{}", so_far());
+                    drop(stdout().flush());
+                    sleep(Duration::from_millis(250));
+                }
+                print!("\r");
+            });
+        }
+        let output = cluster.shell("client", script);
+        ended.store(true, Ordering::Relaxed);
+        output
+    })?;
+    session.say(&format!("{}, {} s\n", so_far(), start.elapsed().as_secs()))?;
     let connections = connections(&cluster.frames_since(first), "client", &MACHINES);
     let served = |name| output.lines().filter(|line| *line == name).count();
     let (by_rs1, by_rs2) = (served("rs1"), served("rs2"));
@@ -312,23 +418,32 @@ impl Half {
     }
 }
 
-/// Prints both halves side by side. How many numbers of the second are not as promised.
-fn compare(without: &Half, with: &Half) -> usize {
+/// Both halves side by side, and how many numbers of the second are wrong.
+fn compare(without: &Half, with: &Half) -> (String, usize) {
     const NONE: RangeInclusive<usize> = 0..=0;
     const SOME: RangeInclusive<usize> = 1..=usize::MAX;
 
     let mut broken = 0;
+    let text = RefCell::new(String::new());
+    let say = |line: &str| {
+        let mut text = text.borrow_mut();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
     let mut row = |what: &str, count: &dyn Fn(&Half) -> usize, promised: RangeInclusive<usize>| {
         let (before, after) = (count(without), count(with));
         let kept = promised.contains(&after);
         broken += usize::from(!kept);
         let verdict = if kept { "" } else { "  WRONG" };
-        println!("    {what:<56}{before:>12}{after:>12}{verdict}");
+        say(&format!("    {what:<56}{before:>12}{after:>12}{verdict}"));
     };
 
-    println!("\n{:60}{:>12}{:>12}", "", "without the", "with the");
-    println!("{:60}{:>12}{:>12}", "", "module", "module");
-    println!("  ARP");
+    say(&format!(
+        "\n{:60}{:>12}{:>12}",
+        "", "without the", "with the"
+    ));
+    say(&format!("{:60}{:>12}{:>12}", "", "module", "module"));
+    say("  ARP");
     row("client asked \"who has 10.0.0.100?\"", &Half::asked, SOME);
     row(
         "director claimed it",
@@ -338,7 +453,9 @@ fn compare(without: &Half, with: &Half) -> usize {
     row("rs1 claimed it", &|half| half.claimed("rs1"), NONE);
     row("rs2 claimed it", &|half| half.claimed("rs2"), NONE);
 
-    println!("  {PAGES} pages, the VIP resolved anew before each");
+    say(&format!(
+        "  {PAGES} pages, the VIP resolved anew before each"
+    ));
     row(
         "connections to the director",
         &|half| half.pages.began_at("director"),
@@ -358,7 +475,9 @@ fn compare(without: &Half, with: &Half) -> usize {
     row("served by rs2", &|half| half.pages.by_rs2, SOME);
     row("failed", &|half| half.pages.failed, NONE);
 
-    println!("  {DOWNLOADS} long downloads, the VIP resolved anew {RENEWALS} times during each");
+    say(&format!(
+        "  {DOWNLOADS} long downloads, the VIP resolved anew {RENEWALS} times during each"
+    ));
     row(
         "moved to another host midway",
         &|half| half.downloads.wandered(),
@@ -366,7 +485,9 @@ fn compare(without: &Half, with: &Half) -> usize {
     );
     row("broken", &|half| half.downloads.failed, NONE);
 
-    println!("  {PAGES} pages, rs2 stopped and removed from the director");
+    say(&format!(
+        "  {PAGES} pages, rs2 stopped and removed from the director"
+    ));
     row(
         "connections to rs2 nevertheless",
         &|half| half.maintenance.began_at("rs2"),
@@ -374,7 +495,7 @@ fn compare(without: &Half, with: &Half) -> usize {
     );
     row("failed", &|half| half.maintenance.failed, NONE);
 
-    println!("  Total");
+    say("  Total");
     row("connections", &Half::connections, SOME);
     row(
         "connections that bypassed the director",
@@ -383,7 +504,7 @@ fn compare(without: &Half, with: &Half) -> usize {
     );
     row("failed requests", &Half::failed, NONE);
     if without.past_director() + without.failed() == 0 {
-        println!("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");
+        say("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");
     }
-    broken
+    (text.into_inner(), broken)
 }

@@ -13,9 +13,11 @@ mod initramfs;
 mod install;
 mod lab;
 mod pcap;
+mod picture;
 mod recipe;
 mod secure_boot;
 mod selftests;
+mod shell;
 mod switch;
 mod test;
 mod traffic;
@@ -68,6 +70,20 @@ enum Action {
         /// The first whose case's name contains this.
         #[arg(long, default_value = "cluster_dr_lo")]
         cluster: String,
+        /// The README that the session is put into.
+        #[arg(long)]
+        readme: Option<PathBuf>,
+    },
+    /// Give the user a shell on a machine.
+    Shell {
+        #[command(flatten)]
+        given: Given,
+        /// A whole cluster: the first whose case's name contains this. Otherwise one machine, with hosts as namespaces.
+        #[arg(long)]
+        cluster: Option<String>,
+        /// The machine of the cluster.
+        #[arg(long, default_value = "rs1")]
+        on: String,
     },
     /// Count what events cost.
     Bench {
@@ -115,7 +131,18 @@ fn main() -> Result<ExitCode> {
             selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
         Action::Install { given, system } => install::run(&Lab::new(&given)?, &system),
-        Action::Demo { given, cluster } => demo::run(&Lab::new(&given)?, &cluster),
+        Action::Shell { given, cluster, on } => {
+            let lab = Lab::new(&given)?;
+            match cluster {
+                Some(pattern) => shell::cluster(&lab, &pattern, &on),
+                None => shell::namespaces(&lab),
+            }
+        }
+        Action::Demo {
+            given,
+            cluster,
+            readme,
+        } => demo::run(&Lab::new(&given)?, &cluster, readme.as_deref()),
         Action::Bench {
             given,
             documentation,

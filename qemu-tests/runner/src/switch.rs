@@ -76,10 +76,31 @@ impl Switch {
         recording.frames[first..].to_vec()
     }
 
+    /// Who looks at the recording while something else has the machines.
+    pub(crate) fn watcher(&self) -> Watcher {
+        Watcher {
+            recording: self.recording.clone(),
+        }
+    }
+
     /// The number of frames so far.
     pub(crate) fn recorded(&self) -> usize {
         let recording = self.recording.lock().expect("the switch failed");
         recording.frames.len()
+    }
+}
+
+/// Looks at a recording while something else has the machines.
+#[derive(Clone)]
+pub(crate) struct Watcher {
+    recording: Arc<Mutex<Recording>>,
+}
+
+impl Watcher {
+    /// As [`Switch::recording_since`].
+    pub(crate) fn since(&self, first: usize) -> Vec<Frame> {
+        let recording = self.recording.lock().expect("the switch failed");
+        recording.frames[first..].to_vec()
     }
 }
 

@@ -222,10 +222,11 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
     host.ip("link add mgmt up type vrf table 10")?;
     host.ip("link set eth1 master mgmt")?;
     host.ip("addr add 10.0.0.3/24 dev eth1")?;
-    for (is_first, rule) in [
-        (true, "add pref 32765 table local"),
-        (false, "del pref 32765"),
-    ] {
+    for is_first in [true, false] {
+        if !is_first {
+            host.ip("rule add pref 32765 table local")?;
+            host.ip("rule del pref 0")?;
+        }
         for way in Way::ALL {
             port.answered(who_has(unrouted))?;
             ensure!(
@@ -246,10 +247,6 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
             );
             host.ip("addr del 10.0.0.100/32 dev eth0")?;
             host.reveal("lo", way)?;
-        }
-        host.ip(&format!("rule {rule}"))?;
-        if is_first {
-            host.ip("rule del pref 0")?;
         }
     }
     Ok(())

@@ -90,6 +90,7 @@ fn trap_unnumbered_uplinks_and_masquerade(lab: &mut Lab) -> Result<()> {
     ensure!(seen_as()? == Some(VIP), "the flag is off");
     host.conceal("lo", Way::Hidden)?;
     ensure!(seen_as()?.is_none(), "masqueraded, but as what?");
+    lab.run("dmesg | grep 'eth0 ate my IP address'")?;
     // A route's src does not help here: masquerade selects by itself.
     host.ip("route replace 10.0.0.0/24 dev eth0 src 10.0.0.100")?;
     ensure!(seen_as()?.is_none(), "masquerade heeds src");
@@ -159,7 +160,7 @@ fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
                 && is_conflict(&probe, probed_for, wire.near_mac),
             "{way:?}: {probe}"
         );
-        // It is silent about that address itself, and about nothing else: what it asks with is the matter.
+        // What helps: any address that may be announced.
         host.ip("addr add 10.0.0.1/32 dev eth0")?;
         ensure!(
             !is_conflict(&asked()?, probed_for, wire.near_mac),

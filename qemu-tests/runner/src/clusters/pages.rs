@@ -28,7 +28,7 @@ pub(super) fn ask(
         &format!(
             "for request in $(seq {requests}); do
                 ip neigh flush dev eth0
-                wget -q -T 3 -O - http://{address}/name || echo {NOBODY}
+                wget -q -T 3 -O - http://{address}/name 2>/dev/null || echo {NOBODY}
             done\n"
         ),
     )?;

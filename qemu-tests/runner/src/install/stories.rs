@@ -253,11 +253,9 @@ pub(super) fn dkms(site: &mut Site<'_>) -> Result<String> {
     site.shell(&mut rs1, CONFIGURE)?;
     let from = site.lan.now();
     let start = Instant::now();
-    let series: Vec<&str> = site.newer.splitn(3, '.').take(2).collect();
     let install = format!(
-        "apt-get -q update && {APT} install linux-image-{newer} linux-headers-{newer} linux-source-{series}",
+        "apt-get -q update && {APT} install linux-image-{newer} linux-headers-{newer}",
         newer = site.newer,
-        series = series.join(".")
     );
     site.shell(&mut rs1, &install)?;
     let second = start.elapsed().as_secs();
