@@ -4,10 +4,11 @@
 
 use crate::{
     lab::{
-        case::{cases, Skip},
+        case::cases,
         kernel_log::{mark, said},
         module::load,
         real_server::{real_server, unnumbered_with_dummy, HOST, NEIGHBOUR, VIP},
+        skip::Skip,
         Host, Lab, Way,
     },
     machine,
