@@ -153,10 +153,7 @@ fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
     let (host, _, wire) = unnumbered_with_dummy(lab)?;
     host.conceal("lo", Way::Hidden)?;
-    ensure!(
-        armed(lab, "host", true, false)?,
-        "redirected all the same"
-    );
+    ensure!(armed(lab, "host", true, false)?, "redirected all the same");
     wire.silent(who_has(VIP))?;
     ensure!(
         host.source_to(NEIGHBOUR)? == VIP,
