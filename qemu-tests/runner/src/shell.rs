@@ -62,7 +62,7 @@ pub(crate) fn namespaces(lab: &Lab) -> Result<ExitCode> {
     })?;
     vm.ready()?;
     vm.shell(&format!(
-        "set -e\nmodprobe -q virtio_pci\n{}",
+        "set -e\nmodprobe -q virtio_pci || true\n{}",
         network(&recipe, &hosts)?
     ))?;
     vm.shell(&rc(
@@ -177,7 +177,9 @@ fn session() -> String {
         .output();
     let size = size.map_or_else(|_| Vec::new(), |output| output.stdout);
     let size = String::from_utf8_lossy(&size).into_owned();
-    let (rows, columns) = size.trim().split_once(' ').unwrap_or(("24", "80"));
+    // A terminal that does not know its size says 0.
+    let size = size.trim().split_once(' ').filter(|(rows, _)| *rows != "0");
+    let (rows, columns) = size.unwrap_or(("24", "80"));
     format!(
         "stty -F /dev/hvc0 rows {rows} cols {columns}
         cd /
