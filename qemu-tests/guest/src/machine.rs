@@ -145,6 +145,13 @@ pub(crate) fn is_real_time() -> Result<bool> {
     Ok(fs::read_to_string("/proc/version")?.contains("PREEMPT_RT"))
 }
 
+/// Returns whether the kernel renames devices that are up: since 6.2.
+pub(crate) fn renames_what_is_up() -> Result<bool> {
+    let script = "ip link add before up type dummy; ip link set before name after; status=$?; \
+         ip link del after || ip link del before; exit $status";
+    Ok(shell(script)?.0 == 0)
+}
+
 /// Switches the machine off, or has its PID 1 do it.
 pub(crate) fn off() {
     if is_ours() {

@@ -4,11 +4,7 @@
 
 use crate::{
     cases,
-    lab::{
-        case::{Case, Skip},
-        module::load,
-        Lab,
-    },
+    lab::{case::Case, module::load, skip::Skip, Lab},
     line::Line,
     machine, random,
 };

@@ -9,7 +9,7 @@ use crate::{
     recipe::Recipe,
     vm::{Config, Vm},
 };
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use nix::{
     fcntl::{fcntl, FcntlArg, FdFlag},
     sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg, Termios},
@@ -186,7 +186,7 @@ fn session() -> String {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    format!("    {}\n", text.trim_end().replace('\n', "\n    "))
 }
 
 /// A line between the user's terminal and a terminal of a machine's.

@@ -4,8 +4,9 @@
 
 use crate::{
     lab::{
-        case::{cases, Skip},
+        case::cases,
         real_server::{real_server, ELSEWHERE, HOST, VIP},
+        skip::Skip,
         Host, Lab, Way,
     },
     machine,

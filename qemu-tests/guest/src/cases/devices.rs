@@ -8,6 +8,7 @@ use crate::{
         real_server::{real_server, HOST, VIP},
         Host, Lab, Way,
     },
+    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
@@ -54,13 +55,24 @@ fn row25_down_and_up(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// Renames a device that is up. Before 6.2 it must be down for that.
+fn rename(host: &Host, from: &str, to: &str) -> Result<()> {
+    let rename = format!("link set {from} name {to}");
+    if !machine::renames_what_is_up()? {
+        host.ip(&format!("link set {from} down"))?;
+        host.ip(&rename)?;
+        return host.ip(&format!("link set {to} up")).map(drop);
+    }
+    host.ip(&rename).map(drop)
+}
+
 fn row25_rename(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
     host.ip("addr add 10.0.0.100/32 dev dummy0")?;
     host.conceal("dummy0", Way::Strict)?;
-    host.ip("link set dummy0 name vips")?;
+    rename(&host, "dummy0", "vips")?;
     ensure!(
         !exists(&host, "dummy0")? && exists(&host, "vips")?,
         "the files do not follow the name"
@@ -73,8 +85,8 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
     // Two devices that swap their names.
     host.ip("link add dummy0 up type dummy")?;
     host.ip("link set dummy0 name x")?;
-    host.ip("link set vips name dummy0")?;
-    host.ip("link set x name vips")?;
+    rename(&host, "vips", "dummy0")?;
+    rename(&host, "x", "vips")?;
     ensure!(
         host.get("net/ipv4/conf/dummy0/hidden")? == 2,
         "the value is lost"

@@ -2,11 +2,7 @@
 
 //! What must hold when all other cases have been.
 
-use crate::lab::{
-    case::{cases, Skip},
-    module::load,
-    Lab,
-};
+use crate::lab::{case::cases, module::load, skip::Skip, Lab};
 use anyhow::{ensure, Result};
 use std::{fs, path::Path, thread, time::Duration};
 

@@ -4,7 +4,6 @@
 
 use crate::lab::Lab;
 use anyhow::Result;
-use std::fmt;
 
 /// A case: what must hold, told as the story of a network.
 pub(crate) struct Case {
@@ -32,15 +31,3 @@ macro_rules! cases {
     (@ alone) => { true };
 }
 pub(crate) use cases;
-
-/// Why a case cannot run here.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}

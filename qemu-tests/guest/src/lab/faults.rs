@@ -2,7 +2,7 @@
 
 //! Allocations that fail: the kernel's fault injection, by /proc/thread-self/fail-nth.
 
-use crate::lab::case::Skip;
+use crate::lab::skip::Skip;
 use anyhow::{ensure, Context, Result};
 use std::{
     fs::{self, File, OpenOptions},

@@ -14,6 +14,7 @@ pub(crate) mod kernel_log;
 pub(crate) mod module;
 pub(crate) mod processors;
 pub(crate) mod real_server;
+pub(crate) mod skip;
 pub(crate) mod table;
 pub(crate) mod workers;
 
@@ -23,9 +24,9 @@ use crate::{
     wire::{tell, Wire}, //
 };
 use anyhow::{bail, Context, Result};
-use case::Skip;
 use nix::sched::{setns, CloneFlags};
 use protocol::Frame;
+use skip::Skip;
 use std::{
     cell::RefCell,
     fs::{self, File},

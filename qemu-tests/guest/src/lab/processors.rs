@@ -2,7 +2,7 @@
 
 //! The processors that a machine has beyond those that it boots with.
 
-use crate::lab::case::Skip;
+use crate::lab::skip::Skip;
 use anyhow::Result;
 use std::{fs, path::PathBuf};
 

@@ -51,7 +51,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     served_by(cluster, &vip, &["rs1"]).with_context(|| maintained.title.clone())?;
     let ends = cluster.shell(
         "client",
-        "while pgrep wget >/dev/null; do sleep 1; done
+        "while ps | grep -q '[c]gi-bin/download'; do sleep 1; done
         tail -q -n 1 /tmp/download1 /tmp/download2 | sort\n",
     )?;
     ensure!(ends == "rs1\nrs2\n", "the downloads end with {ends}");
