@@ -45,6 +45,14 @@ pub(crate) fn move_in() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    // A root is a mount: `ip netns exec` and its like change how it propagates.
+    nix::mount::mount(
+        Some(root),
+        root,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )?;
     let (from, to) = (Path::new("/").join(MODULES), root.join(MODULES));
     if from.exists() {
         fs::create_dir_all(&to)?;

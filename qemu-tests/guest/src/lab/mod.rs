@@ -173,7 +173,9 @@ fn lacking(command: &str) -> Result<()> {
     let mut words = command.split_whitespace();
     while let Some(word) = words.next() {
         let module = match word {
-            "type" => format!("rtnl-link-{}", words.next().unwrap_or_default()),
+            "type" if command.contains("link add") => {
+                format!("rtnl-link-{}", words.next().unwrap_or_default())
+            }
             "arptables" => "arptable_filter".to_owned(),
             "ipvsadm" => "ip_vs".to_owned(),
             "nft" if command.contains("list hooks") => "nfnetlink_hook".to_owned(),
@@ -258,12 +260,15 @@ impl Host {
             "route_localnet",
             "rp_filter",
         ];
-        for directory in ["all", "default", "lo"] {
-            for knob in ZERO {
-                self.conf(directory, knob, 0)?;
+        self.enter(|| {
+            for directory in ["all", "default", "lo"] {
+                for knob in ZERO {
+                    fs::write(format!("/proc/sys/net/ipv4/conf/{directory}/{knob}"), "0")
+                        .with_context(|| format!("{directory}/{knob}"))?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })?
     }
 
     /// Notes a command that is carried out in another way than by a shell.

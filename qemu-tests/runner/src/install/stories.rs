@@ -310,7 +310,7 @@ const CHECK: &str = "cd /lab/check && . ./lib.sh && . ./check.sh && check_machin
     ./runner check --root root --logs logs --case row,see_";
 
 /// What must be the same after it: modules, network namespaces and devices, buffers of tracing.
-const LEFT: &str = "cut -d' ' -f1 /proc/modules | sort; lsns --type net --noheadings --output NS,COMMAND; ip -oneline link; \
+const LEFT: &str = "udevadm settle; cut -d' ' -f1 /proc/modules | sort; lsns --type net --noheadings --output NS,COMMAND; ip -oneline link; \
      ls /sys/kernel/tracing/instances";
 
 /// `make check` on a machine that does something else: the cases pass, the report says on what, and nothing of whose it
