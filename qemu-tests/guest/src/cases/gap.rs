@@ -120,12 +120,12 @@ fn no_gap(lab: &mut Lab, requests: u64, processors: u64) -> Result<()> {
     let unconcealed = flood()?;
     churn(&host, &mut ip, 0, None)?;
     let answers = unconcealed.end()?;
-    for addr in [vip(0), others[0]] {
+    for prefix in ["10.0.0.1", "10.100."] {
         ensure!(
             answers
                 .iter()
-                .any(|answer| answer.contains(&addr.to_string())),
-            "no answer for {addr} while nothing is concealed"
+                .any(|answer| answer.split(' ').any(|word| word.starts_with(prefix))),
+            "no answer for {prefix}... while nothing is concealed"
         );
     }
 
@@ -137,6 +137,8 @@ fn no_gap(lab: &mut Lab, requests: u64, processors: u64) -> Result<()> {
     for way in Way::ALL {
         host.conceal("lo", way)?;
         host.conceal("vips", way)?;
+        // Entries from before would be confirmed by unicast requests, which get their answers (row 2).
+        neighbour.ip("neigh flush dev eth0")?;
         let flood = flood()?;
         while flood.sent() < requests / 3 {
             churn(&host, &mut ip, (rounds % 128) as u8, Some(way))?;
