@@ -161,12 +161,12 @@ fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
             "{way:?}: {probe}"
         );
         // What helps: any address that may be announced.
-        host.ip("addr add 10.0.0.1/32 dev eth0")?;
+        host.dummy("dummy0", "10.0.0.1/32")?;
         ensure!(
             !is_conflict(&asked()?, probed_for, wire.near_mac),
             "{way:?}, an address"
         );
-        host.ip("addr del 10.0.0.1/32 dev eth0")?;
+        host.ip("link del dummy0")?;
         host.reveal("lo", way)?;
     }
     Ok(())
