@@ -127,8 +127,10 @@ fn remove(net: &Net, dev: &NetDevice, rtnl: &mut Rtnl) {
     device.in_force.set(Flags::default());
     namespace.forget(device.ifindex, rtnl);
     arming.settle(net, after, rtnl);
-    // A device that leaves has lost its addresses already, so the kernel has selected sources anew.
-    if before.hidden != after.hidden && dev.in_device_rtnl(rtnl).is_some() {
+    // A device that leaves has lost its addresses already, so the kernel has selected sources anew. When the module is
+    // unloaded all devices are forgotten, and selecting anew waits for a grace period: once, with the last hidden one.
+    let was_last = before.hidden != 0 && after.hidden == 0;
+    if was_last && dev.in_device_rtnl(rtnl).is_some() {
         net.reselect_sources(rtnl);
     }
 }
