@@ -73,7 +73,8 @@ impl Drop for SchedGuard {
 pub(super) struct GracePeriod(c_ulong);
 
 impl GracePeriod {
-    /// Starts a grace period, unless one is about to start anyway. Does not sleep. In any context but NMI.
+    /// Starts a grace period, unless one is about to start anyway. Does not sleep. Called with interrupts on: kernels up
+    /// to 6.12 assert it.
     pub(super) fn start() -> Self {
         // SAFETY: No requirements.
         Self(unsafe { bindings::start_poll_synchronize_rcu() })
