@@ -32,6 +32,9 @@ pub(crate) const RT_SCOPE_LINK: u8 = bindings::rt_scope_t_RT_SCOPE_LINK as u8;
 /// The scope of addresses that are valid only on this host.
 pub(crate) const RT_SCOPE_HOST: u8 = bindings::rt_scope_t_RT_SCOPE_HOST as u8;
 
+/// The index of lo, in every namespace.
+pub(crate) const LOOPBACK_IFINDEX: i32 = bindings::LOOPBACK_IFINDEX as i32;
+
 const ARPHRD_IEEE1394: u16 = bindings::ARPHRD_IEEE1394 as u16;
 
 /// A network device (`struct net_device`).

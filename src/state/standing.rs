@@ -7,7 +7,7 @@ use crate::{
     abi::{
         inetaddr::Configured,
         net::Net,
-        netdevice::NetDevice, //
+        netdevice::{NetDevice, LOOPBACK_IFINDEX}, //
     },
     policy::{Standing, Why}, //
 };
@@ -124,11 +124,19 @@ impl Namespace {
         rcu: &'a rcu::Guard,
     ) -> Option<Why<Concealer<'a>>> {
         let addr = Ipv4Addr::from_bits(addr);
-        let Standing::Concealed {
-            why, here: false, ..
-        } = self.standing_of_local(net, addr, here, rcu)
-        else {
-            return None;
+        let why = match self.standing_of_local(net, addr, here, rcu) {
+            Standing::Concealed {
+                why, here: false, ..
+            } => why,
+            // The route that the reply is due to may have gone since, as lo's do one after the other.
+            Standing::NotOurs
+                if !self.routes.is_settled() && self.index.get(addr, rcu).next().is_none() =>
+            {
+                let lo = net.device(LOOPBACK_IFINDEX, rcu)?;
+                let (owner, flags) = self.concealer(lo, rcu);
+                return flags.conceal().then_some(Why { owner, flags });
+            }
+            _ => return None,
         };
         let mut owners = self.owners(addr, why.owner.dev, rcu).peekable();
         let known = match owners.peek() {
