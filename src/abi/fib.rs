@@ -154,6 +154,8 @@ impl<T: HasIndex> LocalRoutes<T> {
 
     /// Registers the block in the namespace `wanted`, and nowhere else.
     fn update(&self) {
+        // What an earlier run found is not kept up to date from here on.
+        self.beyond.store(beyond::UNKNOWN, Relaxed);
         let registered = self.registered.replace(ptr::null_mut());
         if !registered.is_null() {
             // SAFETY: The block is registered there. The namespace is alive: it calls `stop` before it is freed.
