@@ -4,28 +4,11 @@
 
 use crate::{
     fib::{Route, Type, LOCAL},
-    operation::Kind,
-    Host, Knob, Outcome, Prefix, Scope, Slot,
+    host::{Address, Host},
+    operation::{Kind, Knob, Outcome, Slot},
+    prefix::{Prefix, Scope},
 };
 use std::net::Ipv4Addr;
-
-/// `struct in_ifaddr`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Address {
-    pub(crate) prefix: Prefix,
-    pub(crate) scope: Scope,
-    pub(crate) secondary: bool,
-}
-
-impl Address {
-    pub(crate) fn local(&self) -> Ipv4Addr {
-        self.prefix.addr
-    }
-
-    fn is_in_subnet_of(&self, other: &Address) -> bool {
-        self.prefix.network() == other.prefix.network()
-    }
-}
 
 impl Host {
     /// `inet_ifa_byprefix`.
@@ -255,7 +238,10 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::*, Directory, Operation};
+    use crate::{
+        operation::{Directory, Operation},
+        testing::*,
+    };
 
     fn list(host: &Host, slot: Slot) -> Vec<(u8, bool)> {
         let last = |a: &Address| (a.local().octets()[3], a.secondary);

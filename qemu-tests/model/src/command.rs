@@ -2,7 +2,11 @@
 
 //! Which operations a host can try, and how a person would type them.
 
-use crate::{operation::Kind, Directory, Host, Knob, Operation, Scope, Slot};
+use crate::{
+    host::Host,
+    operation::{Directory, Kind, Knob, Operation, Slot},
+    prefix::Scope,
+};
 
 /// How a person would do an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]

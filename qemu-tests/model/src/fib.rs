@@ -2,7 +2,10 @@
 
 //! The routing tables: net/ipv4/fib_trie.c and fib_rules.c, as far as addresses and VRFs go.
 
-use crate::{operation::Place, Prefix, Scope, Slot};
+use crate::{
+    operation::{Place, Slot},
+    prefix::{Prefix, Scope},
+};
 use std::{cmp::Reverse, net::Ipv4Addr};
 
 pub(crate) const LOCAL: u32 = 255;

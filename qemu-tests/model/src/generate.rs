@@ -5,9 +5,13 @@
 mod operations;
 mod probes;
 
-use crate::{operation::Kind, Directory, Host, Knob, Operation, Prefix, Probe, Slot};
+use crate::{
+    host::Host,
+    operation::{Directory, Kind, Knob, Operation, Slot},
+    prefix::Prefix,
+    probe::Probe,
+};
 use fastrand::Rng;
-use std::net::Ipv4Addr;
 
 /// An operation, and the probes after it.
 #[derive(Clone, Debug)]
@@ -16,41 +20,6 @@ pub struct Step {
     pub operation: Operation,
     /// What is looked at then.
     pub probes: Vec<Probe>,
-}
-
-/// The addresses that devices may have: few, so that they meet.
-const ADDRESSES: [Ipv4Addr; 7] = [
-    Ipv4Addr::new(10, 0, 0, 1),
-    Ipv4Addr::new(10, 0, 0, 2),
-    Ipv4Addr::new(10, 0, 0, 3),
-    Ipv4Addr::new(10, 1, 0, 1),
-    Ipv4Addr::new(10, 1, 0, 2),
-    Ipv4Addr::new(10, 7, 0, 1),
-    Ipv4Addr::new(10, 7, 0, 2),
-];
-/// Addresses that no device has, but that a local subnet of lo may make the host's.
-const COVERED: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(10, 0, 0, 9),
-    Ipv4Addr::new(10, 1, 0, 9),
-    Ipv4Addr::new(10, 7, 0, 9),
-];
-/// Subnets to which there is at most a route by hand.
-const ELSEWHERE: [Prefix; 2] = [
-    Prefix::new(Ipv4Addr::new(10, 8, 0, 0), 16),
-    Prefix::new(Ipv4Addr::new(10, 9, 0, 0), 16),
-];
-/// Neighbours, in the subnets of [`ADDRESSES`] or out of them by the length of the prefix.
-const NEAR: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(10, 0, 0, 12),
-    Ipv4Addr::new(10, 0, 250, 1),
-    Ipv4Addr::new(10, 1, 250, 1),
-];
-/// The source of a packet that is forwarded.
-const FOREIGN: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
-
-/// Whether an address asks, or is asked for, only once.
-pub fn is_fresh(addr: Ipv4Addr) -> bool {
-    !ADDRESSES.contains(&addr) && !COVERED.contains(&addr)
 }
 
 /// Whose devices.
@@ -180,7 +149,7 @@ fn is_vrf(kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Seen;
+    use crate::probe::Seen;
 
     #[test]
     fn a_seed_says_all() {

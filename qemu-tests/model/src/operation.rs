@@ -2,7 +2,7 @@
 
 //! What is done to a host.
 
-use crate::{Prefix, Scope};
+use crate::prefix::{Prefix, Scope};
 
 /// A place for a device. What its device is does not change; whether it is there, and its name, do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -197,4 +197,13 @@ pub enum Operation {
     WriteInAnnex(Directory, Knob, i32),
     /// Adds an address to a device of the second namespace.
     AddAddressInAnnex(Slot, Prefix),
+}
+
+/// How the host takes an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It is an error, and changes nothing.
+    Refused,
 }

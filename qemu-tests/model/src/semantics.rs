@@ -2,7 +2,13 @@
 
 //! The rows of `Documentation/semantics.md`.
 
-use crate::{address::Address, fib::Type, Cast, Host, Knob, Scope, Slot};
+use crate::{
+    fib::Type,
+    host::{Address, Host},
+    operation::{Knob, Slot},
+    prefix::Scope,
+    probe::Cast,
+};
 use std::net::Ipv4Addr;
 
 /// Whether a device's addresses may not be used.
@@ -113,7 +119,12 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::*, Directory, Operation, Place, Prefix, Seen};
+    use crate::{
+        operation::{Directory, Operation, Place},
+        prefix::Prefix,
+        probe::Seen,
+        testing::*,
+    };
 
     const LO: Slot = Slot::LO;
     const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);

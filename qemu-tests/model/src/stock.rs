@@ -4,9 +4,11 @@
 //! net/ipv4/arp.c, fib_frontend.c and route.c.
 
 use crate::{
-    address::Address,
     fib::{Type, LOCAL},
-    Cast, Host, Knob, Scope, Seen, Slot,
+    host::{Address, Host},
+    operation::{Knob, Slot},
+    prefix::Scope,
+    probe::{Cast, Seen},
 };
 use std::net::Ipv4Addr;
 

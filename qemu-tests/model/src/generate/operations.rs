@@ -2,8 +2,12 @@
 
 //! Random operations.
 
-use super::{is_any, is_dummy, is_member, is_virtual, is_vrf, Generator, Of, ADDRESSES, ELSEWHERE};
-use crate::{Directory, Knob, Operation, Place, Prefix, Scope, Slot};
+use super::{is_any, is_dummy, is_member, is_virtual, is_vrf, Generator, Of};
+use crate::{
+    operation::{Directory, Knob, Operation, Place, Slot},
+    pool::{ADDRESSES, ELSEWHERE},
+    prefix::{Prefix, Scope},
+};
 
 impl Generator {
     /// A choice of what gives the rest something to work with: flags in force, a VRF with a member, a prefix of

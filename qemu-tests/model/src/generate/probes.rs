@@ -2,8 +2,12 @@
 
 //! Random probes.
 
-use super::{is_vrf, Generator, Of, ADDRESSES, COVERED, ELSEWHERE, FOREIGN, NEAR};
-use crate::{Cast, Probe, Slot};
+use super::{is_vrf, Generator, Of};
+use crate::{
+    operation::Slot,
+    pool::{ADDRESSES, COVERED, ELSEWHERE, FOREIGN, NEAR},
+    probe::{Cast, Probe},
+};
 use std::net::Ipv4Addr;
 
 impl Generator {
