@@ -5,7 +5,7 @@
 use crate::{
     lab::{
         case::cases,
-        real_server::{real_server, ELSEWHERE, HOST, VIP},
+        real_server::{real_server, with_network_behind, BEHIND, ELSEWHERE, HOST, VIP},
         skip::Skip,
         Host, Lab, Way,
     },
@@ -29,17 +29,13 @@ cases![
 ];
 
 fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    let (host, _, wire) = with_network_behind(lab)?;
+    host.may_proxy("eth0")?;
     for pvlan in [false, true] {
         let (knob, tip) = if pvlan {
             ("proxy_arp_pvlan", Ipv4Addr::new(10, 0, 0, 77))
         } else {
-            ("proxy_arp", behind)
+            ("proxy_arp", BEHIND)
         };
         wire.silent(who_has(tip))?;
         host.conf("eth0", knob, 1)?;
@@ -58,18 +54,14 @@ fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
 }
 
 fn row08_neigh_proxy(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    let (host, _, wire) = with_network_behind(lab)?;
+    host.may_proxy("eth0")?;
     host.ip("neigh add proxy 10.6.6.6 dev eth0")?;
     host.ip("neigh add proxy 10.0.0.100 dev eth0")?;
     for way in Way::ALL {
         wire.answered(who_has(VIP))?;
         host.conceal("lo", way)?;
-        wire.answered(who_has(behind))?;
+        wire.answered(who_has(BEHIND))?;
         wire.silent(who_has(VIP))?;
         host.reveal("lo", way)?;
     }
@@ -203,19 +195,16 @@ fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
 
 /// arp_filter answers only where the way back to the asker goes out again.
 fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let stranger = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
+    let (host, _, wire) = with_network_behind(lab)?;
     for way in Way::ALL {
         host.conf("eth0", "arp_filter", 0)?;
-        wire.answered(who_has(HOST).from(stranger))?;
-        wire.answered(who_has(VIP).from(stranger))?;
+        wire.answered(who_has(HOST).from(BEHIND))?;
+        wire.answered(who_has(VIP).from(BEHIND))?;
         host.conf("eth0", "arp_filter", 1)?;
-        wire.silent(who_has(HOST).from(stranger))?;
+        wire.silent(who_has(HOST).from(BEHIND))?;
         wire.answered(who_has(VIP))?;
         host.conceal("lo", way)?;
-        wire.silent(who_has(HOST).from(stranger))?;
+        wire.silent(who_has(HOST).from(BEHIND))?;
         wire.answered(who_has(HOST))?;
         wire.silent(who_has(VIP))?;
         host.reveal("lo", way)?;

@@ -10,6 +10,8 @@ mod devices;
 mod faults;
 mod gap;
 mod hear;
+mod hear_devices;
+mod hear_routes;
 mod hostile_devices;
 mod hostile_frames;
 mod hostile_knobs;
@@ -31,6 +33,8 @@ use crate::lab::case::Case;
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
         hear::CASES,
+        hear_routes::CASES,
+        hear_devices::CASES,
         beside::CASES,
         announce::CASES,
         select::CASES,

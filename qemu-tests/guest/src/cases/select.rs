@@ -8,7 +8,7 @@ use crate::{
         real_server::{
             bare, real_server, unnumbered, unnumbered_with_dummy, ELSEWHERE, HOST, NEIGHBOUR, VIP,
         },
-        Lab, Way,
+        Host, Lab, Way,
     },
     wire::PATIENCE,
 };
@@ -169,6 +169,20 @@ fn row18_forwarding(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// A source that the kernel selects must be the VIP of lo, and `instead` while lo is hidden. arp_invisible does not
+/// touch it.
+fn moves(host: &Host, instead: Ipv4Addr, source: impl Fn() -> Result<Ipv4Addr>) -> Result<()> {
+    ensure!(source()? == VIP, "the flag is off");
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        ensure!(source()? == instead, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(source()? == VIP, "arp_invisible");
+    Ok(())
+}
+
 /// A router without an address on the way in answers from another device's.
 fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = unnumbered_with_dummy(lab)?;
@@ -186,18 +200,7 @@ fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
     };
     // Of no type at all: a limit of 0 uses up what 6.12 allows the neighbour in errors.
     host.set("net/ipv4/icmp_ratemask", 0)?;
-    ensure!(error_from()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(error_from()? == ELSEWHERE, "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        error_from()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, ELSEWHERE, error_from)
 }
 
 /// Masquerading out of a device without an address takes another device's.
@@ -213,9 +216,7 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
     inside.ip("addr add 10.1.0.2/24 dev eth0")?;
     inside.ip("route add default via 10.1.0.1")?;
     host.conf("all", "forwarding", 1)?;
-    host.run("nft add table ip nat")?;
-    host.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
-    host.run("nft add rule ip nat post oifname eth0 masquerade")?;
+    host.masquerade("eth0")?;
     let seen_as = || {
         wire.heard()?;
         inside.say(Ipv4Addr::new(10, 1, 0, 2), NEIGHBOUR)?;
@@ -224,18 +225,7 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
             .copied()
             .context("nothing came")
     };
-    ensure!(seen_as()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(seen_as()? == Ipv4Addr::new(10, 1, 0, 1), "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        seen_as()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, Ipv4Addr::new(10, 1, 0, 1), seen_as)
 }
 
 /// IPVS's sync daemon binds its socket to an address of the interface that it is told.
@@ -257,18 +247,7 @@ fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
         let address = u32::from_str_radix(address.context("no address")?, 16)?;
         Ok::<_, anyhow::Error>(Ipv4Addr::from(address.to_ne_bytes()))
     };
-    ensure!(bound()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(bound()? == ELSEWHERE, "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        bound()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, ELSEWHERE, bound)
 }
 
 /// A bridge without an address asks its ports for their groups from another device's.

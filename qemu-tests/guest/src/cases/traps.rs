@@ -73,15 +73,12 @@ fn trap_unnumbered_uplinks_and_masquerade(lab: &mut Lab) -> Result<()> {
     let pod = lab.host("pod")?;
     let address = Ipv4Addr::new(10, 1, 0, 2);
     lab.wire((&host, "eth1"), (&pod, "eth0"), address)?;
-    host.set("net/ipv4/neigh/eth1/proxy_delay", 0)?;
+    host.may_proxy("eth1")?;
     host.conf("eth1", "proxy_arp", 1)?;
-    host.conf("all", "forwarding", 1)?;
     host.ip("route add 10.1.0.2 dev eth1")?;
     pod.ip("addr add 10.1.0.2/32 dev eth0")?;
     pod.ip("route add default dev eth0")?;
-    host.run("nft add table ip nat")?;
-    host.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
-    host.run("nft add rule ip nat post oifname eth0 masquerade")?;
+    host.masquerade("eth0")?;
     let seen_as = || {
         wire.heard()?;
         pod.say(address, NEIGHBOUR)?;
@@ -207,8 +204,7 @@ fn trap_drained_behind_a_proxy(lab: &mut Lab) -> Result<()> {
     host.ip("link add dummy0 up type dummy")?;
     host.ip("route add default dev dummy0")?;
     host.ip("addr add 10.9.9.9/32 dev lo")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    host.may_proxy("eth0")?;
     host.conceal("lo", Way::Hidden)?;
     // One in the network of eth0, and one that the default route leads away.
     for (proxy, vip) in [("proxy_arp_pvlan", VIP), ("proxy_arp", beyond)] {

@@ -336,6 +336,20 @@ impl Host {
         self.set(&format!("net/ipv4/conf/{directory}/{knob}"), value)
     }
 
+    /// Lets proxy ARP on a device, once that is on, reply for others, and without its random delay.
+    pub(crate) fn may_proxy(&self, device: &str) -> Result<()> {
+        self.conf("all", "forwarding", 1)?;
+        self.set(&format!("net/ipv4/neigh/{device}/proxy_delay"), 0)
+    }
+
+    /// Gives all packets out of a device a source that the kernel selects.
+    pub(crate) fn masquerade(&self, device: &str) -> Result<()> {
+        self.run("nft add table ip nat")?;
+        self.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
+        let rule = format!("nft add rule ip nat post oifname {device} masquerade");
+        self.run(&rule).map(drop)
+    }
+
     /// Conceals the addresses of a device: the two lines of the README.
     pub(crate) fn conceal(&self, device: &str, way: Way) -> Result<()> {
         self.conf("all", way.knob(), 1)?;

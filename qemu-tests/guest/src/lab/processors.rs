@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processors that a machine has beyond those that it boots with.
+//! The processors that a case runs on.
 
 use crate::lab::skip::Skip;
 use anyhow::Result;
+use nix::{
+    sched::{sched_getaffinity, sched_setaffinity, CpuSet},
+    unistd::Pid,
+};
 use std::{fs, path::PathBuf};
 
 /// More of them than were online, until it is dropped.
@@ -36,5 +40,27 @@ impl Drop for Processors {
         for file in &self.taken {
             drop(fs::write(file, "0"));
         }
+    }
+}
+
+/// While this is held, the case stays on one processor. A veth's frames wait on the processor that sent them:
+/// those of two processors could pass each other.
+pub(crate) struct OneProcessor {
+    before: CpuSet,
+}
+
+impl OneProcessor {
+    pub(crate) fn new() -> Result<Self> {
+        let before = sched_getaffinity(Pid::this())?;
+        let mut one = CpuSet::new();
+        one.set(0)?;
+        sched_setaffinity(Pid::this(), &one)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(Pid::this(), &self.before);
     }
 }

@@ -25,11 +25,22 @@ pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// An address of a dummy of the host's, where it has one.
 pub(crate) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 5, 5, 5);
 
+/// An address behind the host, where it has a network there.
+pub(crate) const BEHIND: Ipv4Addr = Ipv4Addr::new(10, 6, 6, 6);
+
 /// The host, its neighbour and the wire between them.
 pub(crate) fn real_server(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
     let (host, neighbour, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.1/24 dev eth0")?;
     host.ip("addr add 10.0.0.100/32 dev lo")?;
+    Ok((host, neighbour, wire))
+}
+
+/// As [`real_server`], but the host has a network behind it, of which [`BEHIND`] is an address.
+pub(crate) fn with_network_behind(lab: &mut Lab) -> Result<(Host, Host, Rc<Wire>)> {
+    let (host, neighbour, wire) = real_server(lab)?;
+    host.ip("link add dummy0 up type dummy")?;
+    host.ip("route add 10.6.6.0/24 dev dummy0")?;
     Ok((host, neighbour, wire))
 }
 
