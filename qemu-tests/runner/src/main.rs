@@ -14,7 +14,6 @@ mod initramfs;
 mod install;
 mod lab;
 mod pcap;
-mod picture;
 mod recipe;
 mod secure_boot;
 mod selftests;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 const COLUMNS: usize = 64;
 
 /// One half of the demonstration, on its own clock.
-pub(crate) struct Half {
+pub(super) struct Half {
     title: &'static str,
     microseconds: u64,
     /// When each machine said that it has the VIP.
@@ -19,7 +19,7 @@ pub(crate) struct Half {
 
 impl Half {
     /// What the frames of one half show of these machines.
-    pub(crate) fn of(title: &'static str, frames: &[Frame], names: &[&'static str]) -> Self {
+    pub(super) fn of(title: &'static str, frames: &[Frame], names: &[&'static str]) -> Self {
         let start = frames.first().map_or(0, |frame| frame.microseconds);
         let end = frames.last().map_or(0, |frame| frame.microseconds);
         let by = |name: &str| -> Vec<u64> {
@@ -46,7 +46,7 @@ impl Half {
 }
 
 /// The picture for a terminal.
-pub(crate) fn text(halves: &[Half]) -> String {
+pub(super) fn text(halves: &[Half]) -> String {
     let mut text = String::new();
     for half in halves {
         let _ = writeln!(text, "\n  {}", half.caption());
@@ -64,7 +64,7 @@ pub(crate) fn text(halves: &[Half]) -> String {
 }
 
 /// The picture as SVG, on a scale that both halves share.
-pub(crate) fn svg(halves: &[Half]) -> String {
+pub(super) fn svg(halves: &[Half]) -> String {
     const LEFT: u64 = 80;
     const WIDTH: u64 = 680;
     const ROW: u64 = 22;
