@@ -66,55 +66,55 @@ uninstall: ## remove what `make install` installed, except an edited sysctl.d fi
 
 .PHONY: demo
 demo: ## show an LVS/DR cluster of virtual machines, without the module and with it
-	@scripts/build demo
+	@scripts/run demo
 
 .PHONY: shell
 shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>
-	@scripts/build shell
+	@scripts/run shell
 
 .PHONY: test
 test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes
-	@scripts/build test
+	@scripts/test test
 
 .PHONY: check
 check: ## run the cases on the running kernel, leave the machine as it was; build/check-report.txt
-	@scripts/build check
+	@scripts/test check
 
 .PHONY: test-install
 test-install: ## install, upgrade and purge the packages on a Debian system that boots (CASE=<pattern>)
-	@scripts/build test-install
+	@scripts/test-install
 
 .PHONY: test-matrix
 test-matrix: ## run every case on every kernel that the module supports
-	@scripts/build matrix
+	@scripts/test matrix
 
 .PHONY: test-selftests
 test-selftests: ## run the kernel's own networking tests, without the module, with it, and with its flags set
-	@scripts/build selftests
+	@scripts/test selftests
 
 .PHONY: fuzz
 fuzz: ## run the frame parser under libFuzzer
-	@scripts/build fuzz
+	@scripts/fuzz $(RUNS)
 
 .PHONY: bench
 bench: ## count instructions per event; compare with the kernel's own means and the committed figures
-	@scripts/build bench
+	@scripts/run bench
 
 .PHONY: bench-table
 bench-table: ## print the committed figures as tables
-	@scripts/build bench-table
+	@scripts/run bench-table
 
 .PHONY: soak
 soak: ## run random operations and compare with the reference model
-	@scripts/build soak
+	@scripts/run soak
 
 .PHONY: lint
 lint: ## run rustfmt, clippy, rustdoc and shellcheck; warnings are errors
-	@scripts/build lint
+	@scripts/lint lint
 
 .PHONY: doc
 doc: ## build the module's documentation: build/doc/arp_hidden/index.html
-	@scripts/build doc
+	@scripts/lint doc
 
 .PHONY: clean
 clean: ## remove what was built in this checkout, but not the cache

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# `make check`: what the machine must be like, and the report. Sourced after lib.sh: by scripts/build, and on the machine of
+# `make check`: what the machine must be like, and the report. Sourced after lib.sh: by scripts/test, and on the machine of
 # the case install_check.
 
 # Ends with one line if the cases cannot run on this machine.

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What a kernel must have for the module, and the Rust metadata that Debian's headers packages lack. Sourced by
-# scripts/build, scripts/kernel and, on a server, debian/dkms-build; who sources it has a die().
+# scripts/module.sh, scripts/kernel and, on a server, debian/dkms-build; who sources it has a die().
 
 # The oldest kernel whose kernel crate the module can use: module! takes parameters since then.
 OLDEST_CRATE=6.19

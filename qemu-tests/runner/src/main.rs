@@ -18,6 +18,7 @@ mod recipe;
 mod secure_boot;
 mod selftests;
 mod shell;
+mod sum;
 mod switch;
 mod test;
 mod traffic;
@@ -76,6 +77,11 @@ enum Action {
         /// Only the tests whose names contain one of these, which commas separate.
         #[arg(long, default_value = "")]
         case: String,
+    },
+    /// Print the sum of several kernels' runs of `test`, and what failed or was skipped.
+    Sum {
+        /// What each run printed, as `<kernel>.tap`; beside it `<kernel>.kunit`, what the kernel's parser made of it.
+        files: Vec<PathBuf>,
     },
     /// Install, upgrade and purge the packages on a Debian system; KTAP on standard output.
     Install {
@@ -156,6 +162,7 @@ fn main() -> Result<ExitCode> {
         Action::Selftests { given, tests, case } => {
             selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
+        Action::Sum { files } => sum::run(&files),
         Action::Install { given, system } => install::run(&Lab::new(&given)?, &system),
         Action::Shell { given, cluster, on } => {
             let lab = Lab::new(&given)?;
