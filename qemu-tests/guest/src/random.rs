@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A host against the reference model: random operations on it, and after each what probes see, compared with
-//! what the model says that they must see.
+//! A host and the reference model: does random operations on both, and compares what probes see on the host with what they
+//! must see according to the model.
 
 mod look;
 mod network;
@@ -24,19 +24,19 @@ use std::{
 };
 use tally::Tally;
 
-/// How many operations a seed makes.
+/// The number of operations of a seed.
 pub(crate) const OPERATIONS: usize = 240;
-/// How many of them are on the same host. A failing sequence is this long before it is shrunk.
+/// The number of them on the same host. A failing sequence has at most this length before it is shrunk.
 const EPISODE: usize = 60;
-/// How long a failing sequence may be tried to be shrunk: less than the runner's patience.
+/// How long to shrink a failing sequence: less than the runner's patience.
 const SHRINKING: Duration = Duration::from_secs(100);
 
-/// Compares as many operations as a seed makes.
+/// Runs the operations of a seed. Fails at the first difference.
 pub(crate) fn compare(lab: &mut Lab, seed: u64) -> Result<()> {
-    // Whatever earlier cases wrote.
+    // Earlier cases may have written the first namespace's values.
     let _before = inherit(Inherit::Nothing)?;
     let _one_processor = OneProcessor::new()?;
-    // Room for all neighbours: the kernel is not to forget any in between.
+    // The kernel must not drop neighbours for want of room.
     for (number, threshold) in [1, 2, 3].into_iter().zip([1 << 14, 1 << 15, 1 << 16]) {
         let file = format!("/proc/sys/net/ipv4/neigh/default/gc_thresh{number}");
         fs::write(file, threshold.to_string())?;
@@ -59,8 +59,8 @@ pub(crate) fn compare(lab: &mut Lab, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Shrinks a failing sequence and leaves the laboratory as the shortest one has left it: what was done in it
-/// is what a person has to type.
+/// Shrinks a failing sequence and describes the difference. Leaves the laboratory as the shortest sequence has left it, so
+/// that the report lists what a person has to type.
 fn explain(lab: &mut Lab, steps: &[Step], difference: &Difference) -> anyhow::Error {
     let deadline = Instant::now() + SHRINKING;
     let mut fails = |steps: &[Step]| {
@@ -71,7 +71,7 @@ fn explain(lab: &mut Lab, steps: &[Step], difference: &Difference) -> anyhow::Er
         failed.map(|(len, _)| len)
     };
     let mut shortest = steps.to_vec();
-    // Most often one probe shows it, and the others do not matter.
+    // In most cases, a single probe shows the difference.
     let mut alone = shortest.clone();
     alone.iter_mut().for_each(|step| step.probes.clear());
     if let (Some(last), Some(probe)) = (alone.last_mut(), difference.probe) {
@@ -84,25 +84,25 @@ fn explain(lab: &mut Lab, steps: &[Step], difference: &Difference) -> anyhow::Er
     let mut text = format!("operation {}: {difference}\n", steps.len());
     match replay(lab, &shortest, &mut Tally::default()) {
         Ok(Some((len, difference))) => {
-            text += &format!("The shortest sequence found has {len} operations: ");
-            text += &format!("what was done, below, and then\n{difference}");
+            text += &format!("The shortest failing sequence has {len} operations, below. Then:\n");
+            text += &difference.to_string();
         }
-        Ok(None) => text += "It does not happen again.",
-        Err(error) => text += &format!("The last try ended by itself: {error:#}"),
+        Ok(None) => text += "It does not fail again.",
+        Err(error) => text += &format!("The last attempt failed: {error:#}"),
     }
     anyhow::Error::msg(text)
 }
 
-/// Does the steps on a new host, up to the first difference: the number of steps done, and the difference.
+/// Does the steps on a new host. Returns the first difference, and the number of steps up to it.
 fn replay(lab: &mut Lab, steps: &[Step], tally: &mut Tally) -> Result<Option<(usize, Difference)>> {
     *lab = Lab::new();
     let mut network = Network::new(lab)?;
     for (at, step) in steps.iter().enumerate() {
-        // When others are left out, an operation may have lost its device.
+        // In a shrunk sequence, an operation's device may be missing.
         if !network.model.can_try(&step.operation) {
             continue;
         }
-        // What cannot be understood is a difference too, and to be shrunk.
+        // An error is a difference too, and can be shrunk.
         let difference = network.step(lab, step, tally).unwrap_or_else(|error| {
             let text = format!("{error:#}");
             Some(Difference { probe: None, text })

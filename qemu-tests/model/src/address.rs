@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses and the routes that come with them: net/ipv4/devinet.c and fib_frontend.c.
+//! Addresses and their routes: net/ipv4/devinet.c and fib_frontend.c.
 
 use crate::{
     fib::{Route, Type, LOCAL},
@@ -30,7 +30,7 @@ impl Host {
         }
     }
 
-    /// The route to the subnet of a primary address. On lo the whole subnet is local.
+    /// Returns the route to the subnet of a primary address. On lo, the whole subnet is local.
     fn subnet_route(&self, slot: Slot, primary: &Address) -> Route {
         let (table, kind, scope) = match slot.kind() {
             Kind::Loopback => (LOCAL, Type::Local, Scope::Host),
@@ -62,7 +62,7 @@ impl Host {
         }
     }
 
-    /// `fib_del_ifaddr`. `promoting`: the primary address that goes, in favour of a secondary one.
+    /// `fib_del_ifaddr`. `promoting` is the primary address that is replaced by a secondary one.
     fn remove_routes(
         &mut self,
         slot: Slot,
@@ -169,7 +169,7 @@ impl Host {
         Outcome::Done
     }
 
-    /// `__inet_del_ifa` of the address at a place of the device's list. `dead`: the whole list goes.
+    /// `__inet_del_ifa`, for the address at index `at` of the device's list. `dead` means that the whole list is removed.
     pub(crate) fn delete_address(&mut self, slot: Slot, at: usize, dead: bool) {
         let address = self.addresses(slot)[at];
         let mut promoted = None;
@@ -208,14 +208,14 @@ impl Host {
         }
     }
 
-    /// Makes a secondary address the primary one in the place of `old`, which was at `at`.
+    /// Makes a secondary address the primary one in place of `old`, which was at index `at`.
     fn promote(&mut self, slot: Slot, at: usize, old: &Address, mut promoted: Address) {
         let Some(ip) = self.ip_mut(slot) else { return };
         let list = &mut ip.addresses;
         let Some(from) = list.iter().position(|a| a.prefix == promoted.prefix) else {
             return;
         };
-        // Behind the last primary address that may come before it.
+        // After the last primary address that may precede it.
         let to = (at..from)
             .rev()
             .find(|other| !list[*other].secondary && old.scope <= list[*other].scope)

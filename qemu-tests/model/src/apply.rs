@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Operations.
+//! Carries out operations.
 
 use crate::{
     fib::{Route, Type},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Host {
-    /// Does an operation that can be tried.
+    /// Carries out an operation for which [`Host::can_try`] is true.
     pub fn apply(&mut self, operation: &Operation) -> Outcome {
         match *operation {
             Operation::Write(directory, knob, value) => return self.write(directory, knob, value),

@@ -4,11 +4,11 @@
 
 use crate::operation::Knob;
 
-/// The values in one directory.
+/// The values of a directory.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Conf {
     values: [i32; Knob::ALL.len()],
-    /// `cnf.state`: a write to `default` no longer reaches these.
+    /// `cnf.state`: writes to `default` do not reach these knobs any more.
     is_set: [bool; Knob::ALL.len()],
 }
 
@@ -22,12 +22,12 @@ impl Conf {
         self.is_set[knob as usize] |= knob.is_tracked();
     }
 
-    /// `ipv4_devconf_setall`: a user gave the device an address, or it is a loopback device that came up.
+    /// `ipv4_devconf_setall`: called when the device gets an address, or when a loopback device is set up.
     pub(crate) fn set_all(&mut self) {
         self.is_set = [true; Knob::ALL.len()];
     }
 
-    /// `devinet_copy_dflt_conf`, of one knob for one device.
+    /// `devinet_copy_dflt_conf`, for one knob of one device.
     pub(crate) fn copy_default(&mut self, knob: Knob, default: &Conf) {
         if knob.is_tracked() && !self.is_set[knob as usize] {
             self.values[knob as usize] = default.get(knob);
@@ -36,7 +36,7 @@ impl Conf {
 }
 
 impl Knob {
-    /// The values that a write may carry; what is out of it is refused. The kernel does not check its own.
+    /// Whether a write of this value is accepted. The kernel does not check its own knobs.
     pub(crate) fn is_valid(self, value: i32) -> bool {
         match self {
             Knob::Hidden => (0..=2).contains(&value),
@@ -45,7 +45,7 @@ impl Knob {
         }
     }
 
-    /// The kernel neither records writes of this one nor hands `default` on.
+    /// Whether the kernel records writes and copies `default` to devices. It does neither for promote_secondaries.
     fn is_tracked(self) -> bool {
         self != Knob::PromoteSecondaries
     }

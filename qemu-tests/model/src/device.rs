@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How devices come, change and go: net/ipv4/devinet.c and drivers/net/vrf.c.
+//! Creating, changing and removing devices: net/ipv4/devinet.c and drivers/net/vrf.c.
 
 use crate::{
     conf::Conf,
@@ -24,7 +24,7 @@ impl Default for Host {
 }
 
 impl Host {
-    /// A namespace with nothing but lo, which is down.
+    /// Creates a namespace with nothing but lo, which is down.
     pub(crate) fn namespace(all: Conf, default: Conf) -> Self {
         let mut host = Self {
             devices: Vec::new(),
@@ -98,7 +98,7 @@ impl Host {
         }
     }
 
-    /// What follows a change of the VRF: NETDEV_CHANGEUPPER, then down and up again.
+    /// Handles a change of the device's VRF: NETDEV_CHANGEUPPER, then down and up again.
     pub(crate) fn moved(&mut self, slot: Slot) {
         self.fib.flush(slot);
         if self.is_up(slot) {
@@ -114,7 +114,7 @@ impl Host {
         self.moved(slot);
     }
 
-    /// The device leaves the namespace: it is deleted, or moved to another one.
+    /// Removes the device from the namespace, to delete it or to move it to another one.
     pub(crate) fn unregister(&mut self, slot: Slot) {
         let members = self.links.iter().filter(|(master, _)| *master == slot);
         let members: Vec<Slot> = members.map(|(_, member)| *member).collect();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a host has: devices, addresses, knobs, routes.
+//! The state of a host: devices, addresses, knobs, routes.
 
 use crate::{
     conf::Conf,
@@ -40,24 +40,24 @@ pub(crate) struct Device {
     pub(crate) slot: Slot,
     pub(crate) renamed: bool,
     pub(crate) up: bool,
-    /// None while the MTU is too small.
+    /// `None` while the MTU is too small.
     pub(crate) ip: Option<InDevice>,
 }
 
-/// A host. A new one is a namespace with lo and the wires' devices up.
+/// A host. By default, it is a namespace with lo and the wires' devices up.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// In the order in which they were made, as the kernel walks them.
+    /// In the order of their creation, in which the kernel walks them.
     pub(crate) devices: Vec<Device>,
-    /// VRFs and their members, in the order in which they were linked.
+    /// VRFs and their members, in the order in which they were joined.
     pub(crate) links: Vec<(Slot, Slot)>,
     pub(crate) all: Conf,
     pub(crate) default: Conf,
     pub(crate) fib: Fib,
-    /// A device was moved to another l3 domain while it was down: the kernel does not select again the sources
-    /// that routes have cached, until the next change of an address.
+    /// Whether a device was moved to another l3 domain while it was down. Until the next change of an address, the kernel
+    /// then keeps the sources that routes have cached.
     pub(crate) has_stale_sources: bool,
-    /// A second namespace, to which devices can be moved. Its lo is down.
+    /// A second namespace, to which devices can move. Its lo is down.
     pub(crate) annex: Option<Box<Host>>,
 }
 
@@ -70,12 +70,12 @@ impl Host {
         self.devices.iter_mut().find(|device| device.slot == slot)
     }
 
-    /// Whether there is such a device.
+    /// Whether the device exists.
     pub(crate) fn exists(&self, slot: Slot) -> bool {
         self.device(slot).is_some()
     }
 
-    /// Whether a device is there and up.
+    /// Whether the device exists and is up.
     pub fn is_up(&self, slot: Slot) -> bool {
         self.device(slot).is_some_and(|device| device.up)
     }
@@ -84,17 +84,17 @@ impl Host {
         self.device(slot).is_some_and(|device| device.renamed)
     }
 
-    /// The device's name now.
+    /// Returns the device's current name.
     pub fn name(&self, slot: Slot) -> &'static str {
         slot.name(self.is_renamed(slot))
     }
 
-    /// The devices, in the kernel's order.
+    /// Iterates over the devices in the kernel's order.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
         self.devices.iter().map(|device| device.slot)
     }
 
-    /// The second namespace.
+    /// Returns the second namespace.
     pub fn annex(&self) -> Option<&Host> {
         self.annex.as_deref()
     }
@@ -120,13 +120,13 @@ impl Host {
         self.ip(slot).map_or(&[], |ip| &ip.addresses)
     }
 
-    /// The VRF that the device is a member of.
+    /// Returns the VRF that the device is a member of.
     pub(crate) fn master(&self, slot: Slot) -> Option<Slot> {
         let link = self.links.iter().find(|(_, member)| *member == slot);
         link.map(|(master, _)| *master)
     }
 
-    /// `l3mdev_master_ifindex`: the VRF whose domain the device is in, itself if it is one.
+    /// `l3mdev_master_ifindex`: returns the VRF whose domain the device is in, which is itself for a VRF.
     pub(crate) fn domain(&self, slot: Slot) -> Option<Slot> {
         match slot.vrf_table() {
             Some(_) => Some(slot),
@@ -134,12 +134,12 @@ impl Host {
         }
     }
 
-    /// `l3mdev_fib_table`: the table of the device's VRF.
+    /// `l3mdev_fib_table`: returns the table of the device's VRF.
     pub(crate) fn vrf_table(&self, slot: Slot) -> Option<u32> {
         self.domain(slot)?.vrf_table()
     }
 
-    /// The table in which the device's own addresses are local.
+    /// Returns the table with the local routes of the device's addresses.
     pub(crate) fn local_table(&self, slot: Slot) -> u32 {
         self.vrf_table(slot).unwrap_or(LOCAL)
     }
@@ -152,12 +152,12 @@ impl Host {
         self.ip(slot).map_or(0, |ip| ip.conf.get(knob))
     }
 
-    /// IN_DEV_MAXCONF and, of a knob that is 0 or 1, IN_DEV_ORCONF.
+    /// IN_DEV_MAXCONF, and IN_DEV_ORCONF for knobs that are 0 or 1.
     pub(crate) fn max_conf(&self, slot: Slot, knob: Knob) -> i32 {
         self.conf(slot, knob).max(self.all.get(knob))
     }
 
-    /// The value that a file shows; `None` where there is no file.
+    /// Returns the value in a file; `None` if there is no such file.
     pub(crate) fn read(&self, directory: Directory, knob: Knob) -> Option<i32> {
         match directory {
             Directory::All => Some(self.all.get(knob)),

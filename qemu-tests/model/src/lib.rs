@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reference model of a host: what Linux and the flags together make it answer, announce and select.
+//! A reference model of a host: the replies, announcements and selections that Linux makes with the module's flags.
 //!
-//! Nothing here talks to a kernel, and nothing is shared with the module. [`Host`] is the state, and an
-//! [`Operation`] changes it as net/ipv4 of the stock kernel would; [`Seen`] is what a [`Probe`] must see, by
-//! the stock kernel (`stock`) and by `Documentation/semantics.md` (`semantics`); a [`Generator`] makes
-//! operations and probes from a seed, and [`shrink`] shortens a failing sequence of them.
+//! It does not talk to a kernel and shares no code with the module. A [`Host`] is the state. An [`Operation`] changes it as
+//! net/ipv4 of the stock kernel would. [`Seen`] is what a [`Probe`] must see, according to the stock kernel (`stock`) and to
+//! `Documentation/semantics.md` (`semantics`). A [`Generator`] makes operations and probes from a seed, and [`shrink`]
+//! shortens a failing sequence.
 //!
-//! It leaves out forwarding and proxy ARP (their answers are delayed by a random time), broadcast addresses
-//! (none is ever configured or asked for), routes by a gateway, routes with a preferred source given by hand,
-//! local routes without an address, and policy rules other than a VRF's and the one for the table "local".
+//! The model leaves out forwarding and proxy ARP (whose replies are delayed by a random time), broadcast addresses, routes
+//! with a gateway, manual routes with a preferred source, local routes without an address, and policy rules other than
+//! those of VRFs and the one for the table "local".
 
 #![deny(unsafe_code)]
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a probe must see.
+//! Predicts what a probe sees.
 
 use crate::{
     host::Host,
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Host {
-    /// What a probe must see; `None` if it cannot be made now, or its result is not determined.
+    /// Returns what a probe must see; `None` if it is not possible now, or if its result is not determined.
     pub fn predict(&self, probe: &Probe) -> Option<Seen> {
         match *probe {
             Probe::Ask { on, tip, sip, cast } => self.is_up(on).then(|| {

@@ -9,28 +9,28 @@ use std::{fmt, net::Ipv4Addr};
 pub struct Prefix {
     /// The address: a host's own, or the first of the subnet.
     pub addr: Ipv4Addr,
-    /// The length.
+    /// The length of the prefix.
     pub len: u8,
 }
 
 impl Prefix {
-    /// A prefix.
+    /// Creates a prefix.
     pub const fn new(addr: Ipv4Addr, len: u8) -> Self {
         Self { addr, len }
     }
 
-    /// The prefix of one address.
+    /// Returns the prefix of a single address.
     pub(crate) const fn of(addr: Ipv4Addr) -> Self {
         Self::new(addr, 32)
     }
 
-    /// The subnet without the host's part.
+    /// Returns the prefix with the host's bits cleared.
     pub(crate) fn network(self) -> Self {
         let mask = u32::MAX << (32 - self.len);
         Self::new(Ipv4Addr::from_bits(self.addr.to_bits() & mask), self.len)
     }
 
-    /// Whether the subnet has `addr`.
+    /// Whether the subnet contains `addr`.
     pub(crate) fn covers(self, addr: Ipv4Addr) -> bool {
         Self::new(addr, self.len).network() == self.network()
     }
@@ -42,7 +42,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// How far an address or a route is valid. Ordered as the kernel's numbers are.
+/// The scope of an address or a route. Ordered as the kernel's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Scope {
     /// Everywhere.

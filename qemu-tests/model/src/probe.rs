@@ -5,65 +5,65 @@
 use crate::operation::{Directory, Knob, Slot};
 use std::net::Ipv4Addr;
 
-/// To whom a request is sent.
+/// The destination of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cast {
-    /// Everyone.
+    /// The broadcast address.
     Broadcast,
-    /// A group.
+    /// A multicast address.
     Multicast,
     /// The host's own hardware address.
     Unicast,
 }
 
-/// A look at the host from outside that changes nothing of what [`Host`](crate::Host) knows.
+/// A look at the host that changes nothing in the model's [`Host`](crate::Host).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Probe {
     /// The neighbour sends an ARP request.
     Ask {
-        /// The device that hears it.
+        /// The device that receives it.
         on: Slot,
-        /// The address asked for.
+        /// The target address.
         tip: Ipv4Addr,
-        /// The asker's own; `None` for duplicate address detection.
+        /// The sender address; `None` for duplicate address detection.
         sip: Option<Ipv4Addr>,
-        /// To whom.
+        /// The destination.
         cast: Cast,
     },
-    /// The host has a packet for a neighbour whose hardware address it does not know.
+    /// The host sends a packet to a neighbour whose hardware address it does not know.
     Resolve {
-        /// The device by which the packet leaves.
+        /// The device through which the packet leaves.
         out: Slot,
-        /// The neighbour: never asked for before.
+        /// The neighbour, which was never asked for before.
         target: Ipv4Addr,
         /// The packet's source address.
         from: Ipv4Addr,
     },
-    /// A socket of the host, bound to a device or to nothing, is connected.
+    /// The host connects a socket, which may be bound to a device.
     Connect {
         /// The destination.
         to: Ipv4Addr,
         /// The device.
         out: Option<Slot>,
     },
-    /// A knob is read.
+    /// The value of a knob.
     Read(Directory, Knob),
-    /// A knob of the second namespace is read.
+    /// The value of a knob in the second namespace.
     ReadInAnnex(Directory, Knob),
 }
 
 /// What a probe sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// What becomes of a request.
+    /// The effect of a request.
     Answer {
-        /// It is answered.
+        /// There is a reply.
         is_answered: bool,
-        /// The asker is learnt: never without an answer (row 7). An asker that may be known is no evidence,
-        /// and counts as not learnt.
+        /// The sender is learnt, which never happens without a reply (row 7). A sender that may be known already proves
+        /// nothing, and counts as not learnt.
         is_learnt: bool,
     },
-    /// The sender address by which the host asks for its neighbour; `None` if it does not ask.
+    /// The sender address of the host's request for its neighbour; `None` if there is no request.
     Sender(Option<Ipv4Addr>),
     /// The source address of the socket; `None` if it cannot be connected.
     Source(Option<Ipv4Addr>),

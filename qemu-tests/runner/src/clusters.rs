@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cases with whole clusters: each follows a recipe of `Documentation/clusters/`, on machines that have just
-//! booted, or that were put back to that moment.
+//! The cases with whole clusters. Each follows a recipe of `Documentation/clusters/`, on machines that have just booted or
+//! were put back to that state.
 
 mod anycast;
 mod boot_late;
@@ -26,13 +26,13 @@ use anyhow::{bail, ensure, Context, Result};
 use protocol::{asked_for, Ended, Frame, Outcome};
 use std::time::Instant;
 
-/// All cases of clusters have names that begin with this.
+/// The names of all these cases begin with this.
 pub(crate) const PREFIX: &str = "cluster_";
 
-/// What is done with a recipe, and what must come of it. Returns what is worth telling.
+/// Follows a recipe and checks the cluster. Returns a note for the report.
 type Story = fn(&mut Cluster<'_>, &Recipe) -> Result<String>;
 
-/// The recipes whose cluster has to do more than to work.
+/// The recipes with checks of their own. All others run [`works`].
 const STORIES: &[(&str, Story)] = &[
     ("cluster_tun_rp_filter", rp_filter::story),
     ("cluster_directors", directors::story),
@@ -48,14 +48,14 @@ const STORIES: &[(&str, Story)] = &[
     ("cluster_ipv6", ipv6::story),
 ];
 
-/// The recipes of the cases that the patterns ask for.
+/// Returns the recipes whose cases match the patterns.
 pub(crate) fn matching(patterns: &str) -> Result<Vec<Recipe>> {
     let mut recipes = Recipe::all()?;
     recipes.retain(|recipe| asked_for(&recipe.case, patterns));
     Ok(recipes)
 }
 
-/// Runs cases; `tell` is told of each when it has ended, with the frames that passed.
+/// Runs cases. Calls `tell` after each, with the frames of its recording.
 pub(crate) fn run(
     lab: &Lab,
     recipes: &[Recipe],
@@ -105,7 +105,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// What the recipe moves away from and this kernel never had: newer real-time kernels.
+/// Returns why a recipe cannot run: newer real-time kernels lack legacy arptables, which a recipe replaces.
 fn lacking(lab: &Lab, recipe: &Recipe) -> Option<String> {
     const ARPTABLES: &str = "CONFIG_IP_NF_ARPTABLES";
     let mut blocks = recipe.parts.iter().flat_map(|part| &part.blocks);
@@ -118,14 +118,14 @@ fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     special.map_or(works as Story, |(_, story)| *story)(cluster, recipe)
 }
 
-/// The recipe is followed, and the cluster works after each of its parts. From the moment that the director has
-/// the VIP the client asks who has it, and never another machine says that it has.
+/// The cluster works after each part of the recipe. From the moment at which the director has the VIP, the client asks
+/// who has it, and no other machine ever claims it.
 fn works(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     let names = cluster.names().to_vec();
     cluster.set_up(recipe, &names)?;
     let (first, rest) = recipe.parts.split_first().expect("a recipe has a part");
     let mut blocks = first.blocks.iter();
-    // The first thing in these recipes: the director gets the VIP.
+    // In these recipes, the first block gives the director the VIP.
     blocks.next().map_or(Ok(()), |block| cluster.run(block))?;
     cluster.begin_asking(VIP)?;
     blocks.try_for_each(|block| cluster.run(block))?;
@@ -145,10 +145,10 @@ fn works(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     claims.remove("director");
     ensure!(
         claims.is_empty(),
-        "others than the director said that they have {VIP}: {claims:?}"
+        "other machines than the director claimed {VIP}: {claims:?}"
     );
     let questions = asked(&frames, "client", VIP);
-    Ok(format!("{note}; asked {questions} times in all"))
+    Ok(format!("{note}; the client asked {questions} times"))
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_case_has_the_prefix_by_which_it_is_asked_for() {
+    fn every_case_has_the_prefix() {
         let recipes = Recipe::all().unwrap();
         assert!(recipes.iter().all(|recipe| recipe.case.starts_with(PREFIX)));
     }

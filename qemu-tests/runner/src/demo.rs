@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A page that comes slowly, in parts. The last line is the server's name, as on the other page.
+/// A page that loads slowly. Its last line is the server's name, as on the other page.
 const DOWNLOAD: &str = "\
 #!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
@@ -44,8 +44,8 @@ const ARP_PROBLEM: &str = "
   any address it owns, on any interface. Three hosts reply, and the client takes one of them.
 ";
 
-/// Runs the demonstration with the first recipe that fits whose case's name contains `pattern`. It succeeds if
-/// the second half is as the module promises. If `readme` names the README, the session and the picture go there.
+/// Runs the demonstration with the first recipe that can be shown and whose case's name contains `pattern`. Succeeds if the
+/// second run is as the module promises. Writes the session and the picture to `readme` and its Documentation/, if given.
 pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<ExitCode> {
     let start = Instant::now();
     let mut session = Session::default();
@@ -96,7 +96,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<Exi
     })
 }
 
-/// Puts a session into the README, between its marks.
+/// Replaces the session in the README.
 fn record(readme: &Path, session: &str) -> Result<()> {
     const BEGIN: &str = "<!-- recorded session of make demo -->\n";
     const END: &str = "<!-- end of the session -->\n";
@@ -110,7 +110,7 @@ fn record(readme: &Path, session: &str) -> Result<()> {
     Ok(fs::write(readme, text)?)
 }
 
-/// What is said to the user, and kept.
+/// What the user has been told.
 #[derive(Default)]
 struct Session {
     text: String,
@@ -123,7 +123,7 @@ impl Session {
         Ok(stdout().flush()?)
     }
 
-    /// Says what is being done, does it, says how long it took.
+    /// Prints what is being done, does it, and prints how long it took.
     fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
         self.say(&format!("{what} ... "))?;
@@ -133,26 +133,26 @@ impl Session {
     }
 }
 
-/// Whether a recipe has the machines, and no other cure than the module, from its beginning.
+/// Whether a recipe has the demonstration's machines, and the module as its only remedy.
 fn can_be_shown(recipe: &Recipe) -> bool {
     ["dr.md", "tun.md"].contains(&recipe.file)
         && names(recipe) == MACHINES
         && recipe.parts.len() == 1
 }
 
-/// Whether a line of a recipe belongs to the cure.
+/// Whether a command of a recipe belongs to the remedy.
 fn cures(line: &str) -> bool {
     ["arp_hidden", ".hidden=", ".arp_invisible="]
         .iter()
         .any(|word| line.contains(word))
 }
 
-/// The cure of a recipe: its commands that have to do with the module.
+/// Returns the remedy of a recipe: its commands for the module.
 fn cure(recipe: &Recipe) -> Vec<Block> {
     only(recipe, cures)
 }
 
-/// The commands of a recipe that are chosen.
+/// Returns the chosen commands of a recipe.
 fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
     let blocks = recipe.parts.iter().flat_map(|part| &part.blocks);
     blocks
@@ -167,14 +167,14 @@ fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
         .collect()
 }
 
-/// What came of the demonstration.
+/// The result of the demonstration.
 struct Told {
     halves: [picture::Half; 2],
-    /// Whether all was as promised and no kernel complained.
+    /// Whether the second run was as promised and no kernel complained.
     kept: bool,
 }
 
-/// The demonstration itself.
+/// Runs the experiment twice.
 fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Told> {
     session.step("Setting up the cluster, without the module", || {
         cluster.set_up(recipe, &MACHINES)?;
@@ -222,7 +222,7 @@ fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> R
     })
 }
 
-/// Two pages that tell who serves them.
+/// Gives the real servers two pages with their names.
 fn set_up_pages(cluster: &mut Cluster<'_>) -> Result<()> {
     for name in ["rs1", "rs2"] {
         cluster.shell(
@@ -236,11 +236,10 @@ fn set_up_pages(cluster: &mut Cluster<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The experiment of each half.
+/// Runs the experiment once.
 fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> {
     let first = cluster.passed();
-    // A client that has not talked to the VIP for a minute does not know any more who has it, and asks. This
-    // one forgets at once.
+    // A client that has not talked to the VIP for a minute must resolve it again. This one forgets it at once.
     let ask_for_pages = format!(
         "for page in $(seq {PAGES}); do
             ip neigh flush to 10.0.0.100
@@ -274,7 +273,7 @@ fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> 
     )?;
     cluster.shell("rs2", "httpd -h /www")?;
     cluster.shell("director", "ipvsadm -R </tmp/rs2")?;
-    // The slowest answer to the last question is under way.
+    // The slowest reply to the last request may still be on its way.
     sleep(Duration::from_millis(500));
     Ok(Half {
         pages,
@@ -284,15 +283,15 @@ fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> 
     })
 }
 
-/// Lets the client send requests with a script that prints the name of the server of each that succeeds. Says how far
-/// it is, where there is a terminal.
+/// Makes the client send requests, with a script that prints the server's name for each that succeeds. Prints the
+/// progress on a terminal.
 fn requests(
     session: &mut Session,
     cluster: &mut Cluster<'_>,
     (number, what): (usize, &str),
     script: &str,
 ) -> Result<Requests> {
-    // The real servers forget, too: they have to ask where the client is, and all hear in whose name they do.
+    // The real servers forget their neighbours too: they must ask for the client, and their requests show a sender address.
     for name in ["rs1", "rs2"] {
         cluster.shell(name, "ip neigh flush dev eth0")?;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sum of what several kernels' runs of the cases printed.
+//! Sums up the runs of the cases on several kernels.
 
 use anyhow::{Context, Result};
 use std::{fmt, fs, iter::Sum, path::PathBuf, process::ExitCode};
@@ -14,7 +14,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Reads the last line of a run.
+    /// Parses the last line of a run.
     fn read(line: &str) -> Option<Self> {
         let mut counts = line.split(", ").map(|count| count.split_once(' '));
         let mut next = |what| match counts.next()?? {
@@ -28,8 +28,8 @@ impl Counts {
         })
     }
 
-    /// Reads what the kernel's own parser of KTAP prints, which names only what there is: `Testing complete. Ran 9
-    /// tests: passed: 8, skipped: 1`. Crashes and errors count as failures.
+    /// Parses the output of the kernel's own parser of KTAP: `Testing complete. Ran 9 tests: passed: 8, skipped: 1`. It omits
+    /// zeros. Crashes and errors count as failures.
     fn read_kunit(text: &str) -> Option<Self> {
         let (_, list) = text
             .lines()
@@ -70,10 +70,11 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Counts a kernel's run, and names what failed or was skipped. `kunit` is what the kernel's parser makes of it.
+/// Counts the results of a kernel's run, and names the cases that failed or were skipped. `kunit` is the output of the
+/// kernel's parser for `ktap`, and must agree.
 fn count(kernel: &str, ktap: &str, kunit: &str) -> (Counts, String) {
     let counts = ktap.lines().find_map(Counts::read);
-    // A run that did not get to its end, or did not begin, has failed.
+    // A run that has no end, or did not start, has failed.
     let mut sum = counts.unwrap_or(Counts {
         failed: 1,
         ..Counts::default()
@@ -100,15 +101,15 @@ fn count(kernel: &str, ktap: &str, kunit: &str) -> (Counts, String) {
     (sum, format!("{kernel:<28} {sum}\n{told}"))
 }
 
-/// Prints the counts of runs, what failed or was skipped in each, and their sum. A file `<kernel>.tap` has what a run
-/// printed, `<kernel>.kunit` what the kernel's parser of KTAP printed for that.
+/// Prints the counts of each run, the cases that failed or were skipped, and the sum. A file `<kernel>.tap` has the output
+/// of a run, and `<kernel>.kunit` that of the kernel's parser.
 pub(crate) fn run(files: &[PathBuf]) -> Result<ExitCode> {
     let mut all = Vec::new();
     for file in files {
         let read = |file: PathBuf| {
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
         };
-        // A release has dots, too.
+        // Not file_stem: a release has dots too.
         let kernel = file.file_name().context("no file")?.to_string_lossy();
         let kernel = kernel.trim_end_matches(".tap");
         let kunit = read(file.with_file_name(format!("{kernel}.kunit")))?;

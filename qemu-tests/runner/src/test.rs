@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make test`: the cases on a booted kernel, as KTAP.
+//! `make test`: runs the cases on a booted kernel and prints KTAP.
 
 use crate::{
     clusters,
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant}, //
 };
 
-/// Runs the cases that an order asks for: those on one machine, then those with whole clusters.
+/// Runs the cases of an order: first those on one machine, then those with whole clusters, then the one with Secure Boot.
 pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
@@ -63,11 +63,11 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     Ok(tally.sum_up(start))
 }
 
-/// Runs the cases on one machine, and adds one about what its kernel said.
+/// Runs the cases on one machine, and then `kernel_log`, which fails if the kernel has complained.
 fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     let mut vm = Vm::start(&Config {
         name: "test",
-        // A case that wants the other processors takes them online.
+        // A case that needs more processors takes them online.
         boot: lab.boot_with(&format!(
             "{OUR_INIT} maxcpus={}",
             lab.kernel.arch().test_cpus()
@@ -98,8 +98,8 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// How long a case may take: an hour if it is a long one, of ten minutes on a quick kernel, or if the kernel is the
-/// debug kernel, on which a walk through hundreds of failing allocations is long as well; four hours if both.
+/// Returns how long a case may take. A long case takes ten minutes on an ordinary kernel; on the debug kernel, walking
+/// through hundreds of failing allocations takes long too. Either may take an hour, and both together four.
 fn patience(order: &Order, kernel: &Kernel) -> Duration {
     const HOUR: Duration = Duration::from_secs(3600);
     let Order::Cases { patterns } = order else {
@@ -112,13 +112,13 @@ fn patience(order: &Order, kernel: &Kernel) -> Duration {
     }
 }
 
-/// What came of the cases so far.
+/// The results so far.
 pub(crate) struct Tally {
-    /// The kernel that they run on.
+    /// The kernel's release.
     release: String,
-    /// Where pcaps go.
+    /// The folder for pcaps.
     logs: PathBuf,
-    /// How many results there are to be besides those of one machine's cases.
+    /// The number of results beside those of the cases on one machine.
     pub(crate) others: usize,
     planned: usize,
     number: usize,
@@ -128,7 +128,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Nothing so far.
+    /// Starts with no result.
     pub(crate) fn new(release: &str, logs: &Path) -> Self {
         Self {
             release: release.to_owned(),
@@ -142,7 +142,7 @@ impl Tally {
         }
     }
 
-    /// Prints a result that has passed if there are no lines that tell of something wrong.
+    /// Prints a result, which is a failure if there are any `lines`.
     pub(crate) fn must_be_none(&mut self, name: &str, lines: &[String]) {
         self.number += 1;
         if lines.is_empty() {
@@ -157,7 +157,7 @@ impl Tally {
         }
     }
 
-    /// Prints the plan: so many results before the others.
+    /// Prints the plan: `results`, and the others.
     pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
         self.planned = results + self.others;
         if self.planned == 0 {
@@ -167,7 +167,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Prints the sum of it.
+    /// Prints the sum and returns the exit code.
     pub(crate) fn sum_up(mut self, start: Instant) -> ExitCode {
         if self.number != self.planned {
             println!("# {} results, {} planned", self.number, self.planned);
@@ -191,12 +191,12 @@ impl Tally {
     }
 }
 
-/// A machine that cases run on.
+/// A machine that runs cases.
 pub(crate) trait Machine {
-    /// Gives an order.
+    /// Sends an order.
     fn order(&mut self, order: &Order) -> Result<()>;
 
-    /// The next report. An error if none comes.
+    /// Returns the next report. Fails if none comes.
     fn report(&mut self) -> Result<Report>;
 }
 
@@ -210,7 +210,7 @@ impl Machine for Vm {
     }
 }
 
-/// Has a machine run the cases that an order asks for. `again` tells how to run one of that name again.
+/// Makes a machine run the cases of an order. `again` returns the command that runs a case again.
 pub(crate) fn cases(
     machine: &mut impl Machine,
     order: &Order,
@@ -229,12 +229,12 @@ pub(crate) fn cases(
                 frames.clear();
             }
             Report::Done { .. } => return Ok(()),
-            other => bail!("{other:?} where a case was to be run"),
+            other => bail!("unexpected {other:?} during the cases"),
         }
     }
 }
 
-/// How to run a case again.
+/// Returns the command that runs a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
     let kernel = lab.kernel.asked_for();
     match (order, name.strip_prefix("random_seed_")) {
@@ -245,7 +245,7 @@ fn again(lab: &Lab, order: &Order, name: &str) -> String {
     }
 }
 
-/// Prints what came of a case, and `again`, the way to run it once more if it failed.
+/// Prints the result of a case. If it failed, writes its pcap and prints `again`, the command that runs it again.
 pub(crate) fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], again: &str) -> Result<()> {
     tally.number += 1;
     print!("{}", case.ktap(tally.number));

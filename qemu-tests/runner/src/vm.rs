@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A virtual machine: one QEMU, its console in a log, and the line by which its PID 1 takes orders.
+//! A virtual machine: a QEMU process, its console in a log, and a serial line on which its PID 1 takes orders.
 
 mod boot;
 mod complaints;
@@ -22,32 +22,31 @@ use std::{
 pub(crate) use boot::{command_line, Boot, OUR_INIT};
 pub(crate) use complaints::{is_splat, splats, splats_in};
 
-/// A machine that says nothing for this long hangs, if it is not given more time ([`Vm::be_patient`]).
+/// A machine that reports nothing for this long counts as hanging. [`Vm::be_patient`] gives it more time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How to start a machine.
 pub(crate) struct Config<'a> {
     /// Its name, for messages.
     pub(crate) name: &'a str,
-    /// How it comes to its kernel.
+    /// How it boots.
     pub(crate) boot: Boot<'a>,
-    /// Where the console's log goes: `<logs>/<name>.console`.
+    /// The folder for `<name>.console` and `<name>.qemu`.
     pub(crate) logs: &'a Path,
-    /// Virtual processors.
+    /// Number of processors.
     pub(crate) cpus: u32,
     /// Memory in MiB.
     pub(crate) memory: u32,
-    /// More arguments of QEMU's: network devices.
+    /// More arguments for QEMU, such as network devices.
     pub(crate) devices: Vec<String>,
-    /// Emulate the processor, one, so that a nanosecond of its time is an instruction: its clocks, the time
-    /// stamp counter among them, count instructions, and jump over what would be waited for. It does not
-    /// depend on the load of the machine that it runs on.
+    /// Emulate one processor so that its clocks, including the time stamp counter, count instructions: one per
+    /// nanosecond. Idle time is skipped. The load of the real machine has no influence.
     pub(crate) count_instructions: bool,
-    /// Let [`Vm::keep`] and [`Vm::put_back`] work.
+    /// Whether [`Vm::keep`] and [`Vm::put_back`] work.
     pub(crate) can_be_put_back: bool,
 }
 
-/// Writes an order to where a guest reads it.
+/// Sends an order to a guest.
 pub(crate) fn write_order(to: &mut impl Write, order: &Order) -> io::Result<()> {
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
@@ -55,10 +54,10 @@ pub(crate) fn write_order(to: &mut impl Write, order: &Order) -> io::Result<()> 
     to.flush()
 }
 
-/// Passes on what a guest reports, until it ends or nobody takes it.
+/// Passes a guest's reports on until it ends, or until `to` returns false.
 pub(crate) fn pass_on(reports: impl Read, mut to: impl FnMut(Report) -> bool) {
     for line in BufReader::new(reports).split(b'\n').map_while(Result::ok) {
-        // Firmware and early kernel may write to any port: what is no report is none.
+        // Firmware and the early kernel may write to any port: skip whatever is not a report.
         if let Ok(report) = serde_json::from_slice(line.trim_ascii()) {
             if !to(report) {
                 break;
@@ -67,21 +66,21 @@ pub(crate) fn pass_on(reports: impl Read, mut to: impl FnMut(Report) -> bool) {
     }
 }
 
-/// A running machine. It is killed when it is dropped.
+/// A running machine. Dropping it kills QEMU.
 pub(crate) struct Vm {
     name: String,
     qemu: Child,
     orders: ChildStdin,
     reports: Receiver<Report>,
     console: PathBuf,
-    /// How much of the console has been looked through.
+    /// How many bytes of the console [`Self::complaints`] has read.
     looked_through: usize,
     monitor: Option<Monitor>,
     patience: Duration,
 }
 
 impl Vm {
-    /// Starts a machine; it boots while the caller goes on. [`Self::ready`] waits for it.
+    /// Starts a machine and returns while it boots. [`Self::ready`] waits for it.
     pub(crate) fn start(config: &Config<'_>) -> Result<Self> {
         let arch = config.boot.arch();
         let accel = if config.count_instructions {
@@ -140,7 +139,7 @@ impl Vm {
         })
     }
 
-    /// Lets it say nothing for longer, until it counts as hanging.
+    /// Changes how long the machine may report nothing before it counts as hanging.
     pub(crate) fn be_patient(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -149,24 +148,24 @@ impl Vm {
     pub(crate) fn ready(&mut self) -> Result<()> {
         match self.report()? {
             Report::Ready => Ok(()),
-            other => bail!("{}: not ready but {other:?}", self.name),
+            other => bail!("{}: expected Ready, got {other:?}", self.name),
         }
     }
 
-    /// Gives an order.
+    /// Sends an order.
     pub(crate) fn order(&mut self, order: &Order) -> Result<()> {
         write_order(&mut self.orders, order)
-            .with_context(|| format!("{} takes no orders any more", self.name))
+            .with_context(|| format!("{} does not take orders any more", self.name))
     }
 
-    /// The next report. An error if none comes: the machine has ended, or hangs.
+    /// Returns the next report. Fails if the machine has ended or hangs.
     pub(crate) fn report(&mut self) -> Result<Report> {
         let why = match self.reports.recv_timeout(self.patience) {
             Ok(report) => return Ok(report),
             Err(RecvTimeoutError::Timeout) => {
-                format!("hangs (nothing for {} s)", self.patience.as_secs())
+                format!("hangs (no report for {} s)", self.patience.as_secs())
             }
-            Err(RecvTimeoutError::Disconnected) => "ended before its time".to_owned(),
+            Err(RecvTimeoutError::Disconnected) => "ended unexpectedly".to_owned(),
         };
         let log = fs::read(&self.console).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -174,34 +173,34 @@ impl Vm {
         let tail: Vec<&str> = tail.into_iter().rev().collect();
         let qemu = fs::read_to_string(self.console.with_extension("qemu")).unwrap_or_default();
         bail!(
-            "{} {why}; the end of its console:\n{}\n{qemu}",
+            "{} {why}. The end of its console:\n{}\n{qemu}",
             self.name,
             tail.join("\n")
         )
     }
 
-    /// Lets the machine's shell begin to run a command line. [`Self::end`] waits for it.
+    /// Starts a command line in the machine's shell. [`Self::end`] waits for it.
     pub(crate) fn begin(&mut self, command: &str) -> Result<()> {
         self.order(&Order::Shell {
             command: command.to_owned(),
         })
     }
 
-    /// Waits for what [`Self::begin`] began: its status and what it printed.
+    /// Waits for the command line that [`Self::begin`] started. Returns its exit status and output.
     pub(crate) fn end(&mut self) -> Result<(i32, String)> {
         match self.report()? {
             Report::Done { status, output } => Ok((status, output)),
-            other => bail!("{}: not done but {other:?}", self.name),
+            other => bail!("{}: expected Done, got {other:?}", self.name),
         }
     }
 
-    /// Runs a command line in the machine's shell: its status and what it printed.
+    /// Runs a command line in the machine's shell. Returns its exit status and output.
     pub(crate) fn try_shell(&mut self, command: &str) -> Result<(i32, String)> {
         self.begin(command)?;
         self.end()
     }
 
-    /// As [`Self::try_shell`], for a command that must succeed.
+    /// Runs a command line that must succeed. Returns its output.
     pub(crate) fn shell(&mut self, command: &str) -> Result<String> {
         let (status, output) = self.try_shell(command)?;
         if status != 0 {
@@ -227,7 +226,7 @@ impl Vm {
     /// Puts the machine back into the state that was saved, whatever it is doing.
     pub(crate) fn put_back(&mut self) -> Result<()> {
         self.monitor()?.put_back()?;
-        // What it said of an order that it has not heard of now may be under way.
+        // A report on an order from before may still be in the pipe.
         let mark = format!("{:?}", std::time::Instant::now());
         self.begin(&format!("echo '{mark}'"))?;
         loop {
@@ -238,7 +237,7 @@ impl Vm {
         }
     }
 
-    /// What its kernel complained of since the last look.
+    /// Returns the kernel's complaints since the last call.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
         let log = fs::read(&self.console).unwrap_or_default();
         let new = String::from_utf8_lossy(&log[self.looked_through.min(log.len())..]).into_owned();
@@ -246,10 +245,10 @@ impl Vm {
         splats_in(&new)
     }
 
-    /// Switches the machine off, and says what its kernel complained of: nothing, one hopes.
+    /// Switches the machine off. Returns all complaints of its kernel.
     pub(crate) fn finish(mut self) -> Result<Vec<String>> {
         self.order(&Order::Off)?;
-        // It is off when its line is cut.
+        // QEMU closes the line when it ends.
         while self.reports.recv_timeout(self.patience).is_ok() {}
         drop(self.qemu.kill());
         self.qemu.wait()?;

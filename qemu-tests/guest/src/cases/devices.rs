@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices that have the knobs: rows 25 to 28.
+//! The knobs through the life of a device: rows 25 to 28.
 
 use crate::{
     lab::{
@@ -55,7 +55,7 @@ fn row25_down_and_up(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Renames a device that is up. Before 6.2 it must be down for that.
+/// Renames a device that is up. Kernels before 6.2 require it to be down.
 fn rename(host: &Host, from: &str, to: &str) -> Result<()> {
     let rename = format!("link set {from} name {to}");
     if !machine::renames_what_is_up()? {
@@ -82,7 +82,7 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
         "the value is lost"
     );
     wire.silent(who_has(VIP).unicast())?;
-    // Two devices that swap their names.
+    // Two devices swap their names.
     host.ip("link add dummy0 up type dummy")?;
     host.ip("link set dummy0 name x")?;
     rename(&host, "vips", "dummy0")?;
@@ -100,7 +100,7 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
     wire.answered(who_has(VIP))
 }
 
-/// Moved to another namespace, a device takes that one's `default`.
+/// A device that moves to another namespace gets the values of that namespace's `default`.
 fn row25_move(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
@@ -130,7 +130,7 @@ fn row25_move(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Below 68 bytes a device has no IPv4; its knobs go and come anew, as the kernel's own.
+/// With an MTU below 68 bytes, a device has no IPv4. Its knobs disappear and come back reset, as the kernel's own do.
 fn row25_mtu_below_68(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
@@ -174,7 +174,7 @@ fn row25_gone(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// eth0:1 is a label: hiding eth0 means all of its addresses.
+/// eth0:1 is only a label: hiding eth0 hides all of its addresses.
 fn row26_label(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let other = lab.host("other")?;
@@ -198,7 +198,7 @@ fn row26_label(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The owner may be of any type, with or without ARP of its own.
+/// The owner may be a device of any type, with or without ARP.
 fn row27_device_types(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
@@ -230,7 +230,7 @@ fn row27_device_types(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Neighbour discovery answers for the receiving device's addresses, hidden or not, and for no other's.
+/// Neighbour discovery replies for the receiving device's addresses, hidden or not, and only for these.
 fn row28_ipv6(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, _) = real_server(lab)?;
     for host in [&host, &neighbour] {

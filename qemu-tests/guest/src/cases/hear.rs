@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that a host hears: rows 1 to 7. On other devices: hear_devices.rs; for local routes: hear_routes.rs.
+//! Requests that a host receives: rows 1 to 7. hear_devices.rs has other devices, hear_routes.rs local routes.
 
 use crate::{
     lab::{
@@ -71,7 +71,7 @@ fn row02_unicast(lab: &mut Lab) -> Result<()> {
     wire.answered(who_has(VIP).unicast())
 }
 
-/// Silence to unicast takes every owner's wish.
+/// A unicast request gets no reply only if every owner is strict.
 fn row02_two_owners(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.dummy("dummy0", "10.0.0.100/32")?;
@@ -91,7 +91,7 @@ fn row03_own_address(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr add 10.0.0.100/32 dev eth0")?;
     for way in Way::ALL {
-        // On hidden lo too: who hears it is an owner.
+        // The VIP is on hidden lo too, but the receiving device is an owner.
         host.conceal("lo", way)?;
         host.conceal("eth0", way)?;
         for tip in [HOST, VIP] {
@@ -138,7 +138,7 @@ fn row06_weak_host(lab: &mut Lab) -> Result<()> {
     host.dummy("dummy0", "10.5.5.5/24")?;
     for way in Way::ALL {
         host.conceal("lo", way)?;
-        // The device that hears may be concealed itself: the flag is the owner's.
+        // It makes no difference that the receiving device is concealed: the owner's flag counts.
         host.conceal("eth0", way)?;
         wire.answered(who_has(ELSEWHERE))?;
         wire.silent(who_has(VIP))?;
@@ -148,7 +148,7 @@ fn row06_weak_host(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Two owners, in each order in which they can come and go.
+/// An address is added to two owners, and removed, in each order.
 fn row06_any_visible_owner_wins(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
@@ -173,7 +173,7 @@ fn row06_any_visible_owner_wins(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The VIP is on hidden lo always, and on eth0 too while this node is the master.
+/// The VIP is always on hidden lo, and also on eth0 while this node is the master.
 fn row06_keepalived(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     for way in Way::ALL {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rows 1 and 6 where the device that hears is no plain Ethernet device: stacked, or a port of a VRF.
+//! Rows 1 and 6 for receiving devices other than plain Ethernet: stacked devices and ports of VRFs.
 
 use crate::{
     lab::{
@@ -22,7 +22,7 @@ cases![
     row06_vrf,
 ];
 
-/// A device on top of the wire's end receives: `steps` make it; requests come with the VLAN's `tag`.
+/// Row 1 for a device on top of eth0, which `steps` create. Requests carry the VLAN `tag`.
 fn row01_on(lab: &mut Lab, steps: &[&str], tag: &[u8]) -> Result<()> {
     let (host, _, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.100/32 dev lo")?;
@@ -70,14 +70,15 @@ fn row01_on_a_bond(lab: &mut Lab) -> Result<()> {
     row01_on(lab, &steps, &[])
 }
 
-/// A macvlan hears broadcasts from a work queue: what shows that it had its turn is a later answer.
+/// A macvlan receives broadcasts through a work queue, in order. Its reply to a later request shows that it has handled the
+/// earlier one.
 fn row01_macvlan(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add mac0 link eth0 type macvlan mode bridge")?;
     host.ip("link set mac0 up")?;
     host.ip("addr add 10.0.0.3/24 dev mac0")?;
     let own = Ipv4Addr::new(10, 0, 0, 3);
-    // eth0 and mac0 both hear and both answer, mac0 later.
+    // eth0 and mac0 both receive the request and both reply, mac0 later.
     for way in Way::ALL {
         ensure!(wire.replies_until(VIP, own)? == 2, "the flag is off");
         host.conceal("lo", way)?;
@@ -87,8 +88,8 @@ fn row01_macvlan(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A management VRF's port on the same LAN. The rule "0: from all lookup local" makes lo's addresses local there; behind
-/// the VRFs' rule it does so where the VRF has no route.
+/// A port of a management VRF on the same LAN. The rule "0: from all lookup local" makes lo's addresses local there. If that
+/// rule comes after the VRFs' rule, it does so only where the VRF has no route.
 fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = real_server(lab)?;
     let port = lab.wire((&host, "eth1"), (&neighbour, "eth1"), NEIGHBOUR)?;
@@ -114,7 +115,7 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
                 end.silent(who_has(unrouted))?;
             }
             port.answered(who_has(Ipv4Addr::new(10, 0, 0, 3)))?;
-            // A visible owner in the domain that the rule leads to is one for the port too.
+            // A visible owner in the domain of the matching table counts for the port too.
             host.ip("addr add 10.0.0.100/32 dev eth0")?;
             ensure!(
                 port.ask(&who_has(VIP))?.is_empty() != is_first,
@@ -127,7 +128,7 @@ fn row01_port_of_another_vrf(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// One address, concealed in one l3 domain and visible in another.
+/// An address that is concealed in one l3 domain and visible in another.
 fn row06_vrf(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let other = lab.host("other")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Row 1 for addresses that only a local route makes the host's.
+//! Row 1 for addresses that are local only by a route.
 
 use crate::{
     lab::{case::cases, real_server::real_server, Lab, Way},
@@ -16,7 +16,7 @@ cases![
     row01_local_route_after_its_address,
 ];
 
-/// `ip addr add 10.0.0.0/28 dev lo` makes lo own sixteen addresses.
+/// With 10.7.7.0/28, lo owns sixteen addresses.
 fn row01_local_prefix(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let (inside, outside) = (Ipv4Addr::new(10, 7, 7, 9), Ipv4Addr::new(10, 7, 7, 17));
@@ -37,7 +37,7 @@ fn row01_local_prefix(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Local routes beyond the addresses, each alone: there when lo is concealed, or added after that.
+/// A single local route that no address explains, added before or after lo is concealed.
 fn row01_local_route_alone(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let owned = Ipv4Addr::new(10, 7, 7, 9);
@@ -64,7 +64,7 @@ fn row01_local_route_alone(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A local route that another one for a DSCP hides from the FIB's notifier.
+/// A local route behind another one with a DSCP: the FIB notifier does not report it.
 fn row01_local_route_behind_another(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let owned = Ipv4Addr::new(10, 7, 7, 9);
@@ -80,7 +80,7 @@ fn row01_local_route_behind_another(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A local route that looks like that of an address, and stays when the address goes.
+/// A local route that looks like an address's own, and stays when the address is removed.
 fn row01_local_route_after_its_address(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let owned = Ipv4Addr::new(10, 7, 7, 9);

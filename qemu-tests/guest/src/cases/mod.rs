@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cases, by what they are about; the numbers in their names are the rows of `Documentation/semantics.md`.
+//! The cases, by topic. The numbers in their names are the rows of `Documentation/semantics.md`.
 
 mod announce;
 mod beside;
@@ -29,7 +29,7 @@ mod traps;
 
 use crate::lab::case::Case;
 
-/// All cases, in the order in which they run.
+/// Iterates over all cases, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
         hear::CASES,

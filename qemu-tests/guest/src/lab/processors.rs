@@ -10,16 +10,16 @@ use nix::{
 };
 use std::{fs, path::PathBuf};
 
-/// More of them than were online, until it is dropped.
+/// Processors that are online until this is dropped.
 pub(crate) struct Processors {
     taken: Vec<PathBuf>,
 }
 
 impl Processors {
-    /// Takes as many online as make `count`.
+    /// Takes processors online until there are `count`.
     pub(crate) fn online(count: usize) -> Result<Self> {
         let mut more = Self { taken: Vec::new() };
-        // The first cannot be switched off, and has no file.
+        // The first processor cannot be taken offline, and has no file.
         for cpu in 1..count {
             let file = PathBuf::from(format!("/sys/devices/system/cpu/cpu{cpu}/online"));
             if file.exists() && fs::read_to_string(&file)?.trim() == "0" {
@@ -29,7 +29,7 @@ impl Processors {
         }
         let online = std::thread::available_parallelism()?.get();
         if online < count {
-            return Err(Skip(format!("it takes {count} processors, here are {online}")).into());
+            return Err(Skip(format!("needs {count} processors, there are {online}")).into());
         }
         Ok(more)
     }
@@ -43,8 +43,8 @@ impl Drop for Processors {
     }
 }
 
-/// While this is held, the case stays on one processor. A veth's frames wait on the processor that sent them:
-/// those of two processors could pass each other.
+/// Keeps the case on one processor until this is dropped. A veth queues frames on the processor that sends them, so frames
+/// from two processors could overtake each other.
 pub(crate) struct OneProcessor {
     before: CpuSet,
 }

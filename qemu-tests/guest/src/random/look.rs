@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What probes see.
+//! Sends probes and reads their results.
 
 use super::network::Network;
 use crate::wire::Wire;
@@ -15,7 +15,7 @@ use std::{
 };
 
 impl Network {
-    /// What the probes see. All that is sent is sent first: one look at each wire then shows what came of it.
+    /// Returns what the probes see. Sends everything first, then looks at each wire once.
     pub(super) fn look(
         &mut self,
         probes: impl Iterator<Item = Probe> + Clone,
@@ -66,7 +66,7 @@ impl Network {
             .collect()
     }
 
-    /// Sends a request, from a hardware address of its own, by which its answer is known. Returns that.
+    /// Sends a request from a unique hardware address, which identifies the reply. Returns that address.
     fn ask(&mut self, on: Slot, tip: Ipv4Addr, sip: Option<Ipv4Addr>, cast: Cast) -> Result<Mac> {
         let [high, low] = self.asks.to_be_bytes();
         self.asks += 1;
@@ -89,7 +89,7 @@ impl Network {
         Ok(asker)
     }
 
-    /// Sends a packet out of a device. It may be that there is no way to the target.
+    /// Sends a packet out of a device. The target may be unreachable.
     fn send(&self, out: Slot, target: Ipv4Addr, from: Ipv4Addr) -> Result<()> {
         const HEADER_LEN: u8 = 20;
         const PROTOCOL: u8 = 253; // for experiments
@@ -107,7 +107,7 @@ impl Network {
         Ok(())
     }
 
-    /// The hardware addresses of the neighbours that the host knows.
+    /// Returns the hardware addresses in the host's neighbour table.
     fn learnt(&self) -> Result<HashSet<String>> {
         let read = || fs::read_to_string("/proc/thread-self/net/arp");
         let table = self.host.enter(read)??;
@@ -138,7 +138,7 @@ impl Network {
     }
 }
 
-/// Whether a request was answered: once, and rightly.
+/// Whether a request got a reply. Fails if the reply is wrong or not the only one.
 fn is_answered(heard: &[(Slot, Arp)], on: Slot, asker: Mac, tip: Ipv4Addr) -> Result<bool> {
     let mut replies = heard
         .iter()
@@ -148,15 +148,15 @@ fn is_answered(heard: &[(Slot, Arp)], on: Slot, asker: Mac, tip: Ipv4Addr) -> Re
     };
     ensure!(
         *slot == on && reply.sip == tip && reply.tha == asker && reply.sha == reply.from,
-        "a wrong answer: {reply}"
+        "wrong reply: {reply}"
     );
     if let Some((_, another)) = replies.next() {
-        bail!("more than one answer: {reply}; {another}");
+        bail!("more than one reply: {reply}; {another}");
     }
     Ok(true)
 }
 
-/// The sender address of the request for a target, if there was one.
+/// Returns the sender address of the request for a target, if there was one.
 fn sender(heard: &[(Slot, Arp)], out: Slot, target: Ipv4Addr) -> Result<Option<Ipv4Addr>> {
     let mut requests = heard
         .iter()
@@ -164,14 +164,14 @@ fn sender(heard: &[(Slot, Arp)], out: Slot, target: Ipv4Addr) -> Result<Option<I
     let Some((slot, request)) = requests.next() else {
         return Ok(None);
     };
-    ensure!(*slot == out, "out of a wrong device: {request}");
+    ensure!(*slot == out, "out of the wrong device: {request}");
     for (_, another) in requests {
         ensure!(another.sip == request.sip, "{request}, but also {another}");
     }
     Ok(Some(request.sip))
 }
 
-/// The source address that a socket takes that is bound to a device or to nothing.
+/// Returns the source address of a connected socket, which may be bound to a device.
 fn source(to: Ipv4Addr, out: Option<&str>) -> Option<Ipv4Addr> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
     socket.bind_device(out.map(str::as_bytes)).ok()?;

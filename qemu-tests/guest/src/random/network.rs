@@ -17,9 +17,9 @@ use model::{Command, Outcome, Probe, Seen, Slot, Step};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{fmt, net::Ipv4Addr, rc::Rc};
 
-/// Where the host and the model differ.
+/// A difference between the host and the model.
 pub(super) struct Difference {
-    /// `None`: in the operation itself, or in what is no result of any probe.
+    /// The probe that sees it. `None` if the operation itself differs, or if there was an error.
     pub(super) probe: Option<Probe>,
     pub(super) text: String,
 }
@@ -30,7 +30,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The network of the comparison: three wires from the host to its neighbour, and what comes and goes.
+/// The network: three wires from the host to its neighbour, and devices that come and go.
 pub(super) struct Network {
     pub(super) host: Host,
     ip: Batch,
@@ -53,7 +53,7 @@ impl Network {
         for wire in &wires {
             wire.settle()?;
         }
-        // The protocol by which a packet brings its own IPv4 header.
+        // With protocol 255, packets come with their own IPv4 header.
         let raw =
             host.enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))))??;
         Ok(Self {
@@ -83,7 +83,7 @@ impl Network {
             return Ok(Some(Difference { probe: None, text }));
         }
         if !matches!(command, Command::Sysctl(..)) {
-            // Until then, a reply for an address that has just come may be withheld.
+            // Until then, a reply for a new address may be suppressed (row 31).
             machine::wait_for_grace_period()?;
             // A device may have gone down and up again.
             for (_, wire) in self.wires_up() {
@@ -141,7 +141,7 @@ impl Network {
         Ok((outcome, complaints))
     }
 
-    /// The second namespace: as it must be, and as it is.
+    /// Returns the second namespace: the model's and the real one.
     pub(super) fn annex(&self) -> Result<(&model::Host, &Host)> {
         let both = self.model.annex().zip(self.annex.as_ref());
         both.context("no second namespace")

@@ -5,7 +5,7 @@
 use model::Seen;
 use std::fmt;
 
-/// What was compared.
+/// Counts what was compared.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) operations: usize,
@@ -42,7 +42,7 @@ impl fmt::Display for Tally {
         } = self;
         write!(
             f,
-            "{operations} operations, {} probes compared: {asks} requests ({answers} answered), {resolves} \
+            "{operations} operations, {} probes: {asks} requests ({answers} replies), {resolves} \
              announcements, {connects} sources, {reads} knobs",
             asks + resolves + connects + reads,
         )

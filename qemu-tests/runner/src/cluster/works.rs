@@ -12,18 +12,18 @@ use std::{
     time::Duration, //
 };
 
-/// The service whose packets have the mark 1 where services are marks.
+/// The service that packets with mark 1 are for, where services are marks.
 const MARKED: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
 
-/// How long after the last request the slowest answer to it has come.
+/// How long the slowest answer to the last request takes.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
 impl Cluster<'_> {
-    /// Lets the client ask for the contents of every service of the director's, and looks at the wire: only the
-    /// director says that it has a VIP, every request goes to it and on to a real server, which answers in the
-    /// VIP's name; all of them serve, and what the client receives is right.
+    /// Makes the client request the contents of each of the director's services, and checks what passes on the wire. Only
+    /// the director may claim a VIP. Every request goes to the director and from there to one real server, which answers
+    /// from the VIP. Every real server serves, and the client receives the right contents.
     pub(crate) fn works(&mut self, director: &str) -> Result<String> {
-        // Whatever udev does to new interfaces, it has done.
+        // udev may still be configuring new interfaces.
         for name in self.names.clone() {
             self.shell(name, "udevadm settle\n")?;
         }
@@ -37,7 +37,7 @@ impl Cluster<'_> {
                 }
             }
         }
-        // Who has forgotten the others must ask, and all hear in whose name.
+        // Real servers that have forgotten their neighbours must ask, and their requests show a sender address.
         for name in &real_servers {
             self.order(name, "ip neigh flush dev eth0\n")?;
         }
@@ -68,7 +68,7 @@ impl Cluster<'_> {
         let frames = self.frames_since(first);
 
         let mut sums: Vec<&str> = output.lines().collect();
-        let right = sums.pop().context("the client says nothing")?;
+        let right = sums.pop().context("the client prints nothing")?;
         let requests = rounds * services.len();
         let received = sums.iter().filter(|sum| **sum == right).count();
         if received != requests {
@@ -94,12 +94,12 @@ impl Cluster<'_> {
             };
             let right = by.is_some_and(|(name, tunnelled)| {
                 let passed_on = [((*name).to_owned(), *tunnelled)];
-                // What the director serves itself it does not pass on.
+                // The director does not forward what it serves itself.
                 let passed_on = &passed_on[usize::from(*name == director)..];
                 connection.path == [director] && connection.passed_on == passed_on
             });
             if !right {
-                faults.push(format!("not by the director to one real server, which answers as the VIP: {connection:?}"));
+                faults.push(format!("not through the director to one real server that answers as the VIP: {connection:?}"));
             }
             if let Some((name, _)) = by {
                 *served.entry(name).or_default() += 1;
@@ -121,32 +121,32 @@ impl Cluster<'_> {
             answers += claims.remove(director).unwrap_or(0);
             if !claims.is_empty() {
                 faults.push(format!(
-                    "others than the director say they have {vip}: {claims:?}"
+                    "other machines than the director claim {vip}: {claims:?}"
                 ));
             }
             let strange = arp(&frames)
                 .find(|(_, arp)| arp.sip == vip && owner(&arp.sha, &self.names) != Some(director));
             if let Some((sender, arp)) = strange {
-                faults.push(format!("{sender} says {arp}"));
+                faults.push(format!("{sender} sends: {arp}"));
             }
         }
         ensure!(faults.is_empty(), "{}", faults.join("\n"));
         Ok(format!(
-            "{requests} requests, served {}; {answers} answers for the VIP, all of {director}",
+            "{requests} requests, served {}; {answers} replies for the VIP, all by {director}",
             told(&served)
         ))
     }
 }
 
-/// A service of a director's.
+/// A service of a director.
 struct Service {
     address: SocketAddrV4,
-    /// The real servers, and whether they are reached by a tunnel.
+    /// The real servers, and whether packets reach them through a tunnel.
     real_servers: Vec<(&'static str, bool)>,
 }
 
 impl Service {
-    /// Reads what `ipvsadm -S -n` prints.
+    /// Parses the output of `ipvsadm -S -n`.
     fn read(text: &str) -> Result<Vec<Self>> {
         let mut services: Vec<Self> = Vec::new();
         for line in text.lines() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses that are there before their flag.
+//! `boot.md`: VIPs that are added before their flag is set.
 
 use crate::{
     cluster::{told, Cluster, VIP},
@@ -30,16 +30,16 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     for name in ["rs1", "rs2"] {
         ensure!(
             before.contains_key(name),
-            "{name} is silent without a flag: {before:?}"
+            "{name} does not reply without the flag: {before:?}"
         );
     }
-    // An answer to a question of before may come late.
+    // A late reply to an earlier request is not counted.
     let questions = questions(&frames[after..], "client", VIP);
     let wrong = questions
         .iter()
         .find(|question| question.answered_by != ["director"]);
     if let Some(wrong) = wrong {
-        bail!("with the flag, not answered once by the director: {wrong:?}");
+        bail!("with the flag: not exactly one reply, by the director: {wrong:?}");
     }
     let note = cluster.works("director")?;
     Ok(format!("before the flags: {}; then {note}", told(&before)))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `directors.md`: two directors, between which the VIP moves.
+//! `directors.md`: the VIP moves between two directors.
 
 use crate::{
     cluster::{Cluster, VIP},
@@ -10,9 +10,9 @@ use crate::{
 use anyhow::{bail, ensure, Context, Result};
 use std::{thread::sleep, time::Duration};
 
-/// The VIP moves from one director to the other and back. Who has it answers, nobody else does, but for the time
-/// that the fail-over takes: by VRRP at most 3.6 s (three advertisements are missed, and the lower priority waits for
-/// less than one more), and how much more tells of the machine that the test runs on.
+/// The VIP moves from one director to the other and back. Only the director that has it replies, except during a fail-over.
+/// VRRP allows 3.6 s for that: three missed advertisements, and less than one more for the lower priority. Whatever exceeds
+/// that is due to the machine that runs the test.
 pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     let names = cluster.names().to_vec();
     let [first, out, back, cut, mended, killed, cleaned] = &recipe.parts[..] else {
@@ -31,7 +31,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     ] {
         let fail_over = move_vip(cluster, part, from, to).with_context(|| part.title.clone())?;
         notes.push(format!(
-            "{}: {} ms, {} questions without an answer, {} with two",
+            "{}: {} ms, {} requests without a reply, {} with two",
             part.title,
             fail_over.took.as_millis(),
             fail_over.unanswered,
@@ -48,7 +48,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     Ok(notes.join("; "))
 }
 
-/// The master's keepalived is killed and leaves the VIP behind: both answer, until somebody cleans up.
+/// The master's keepalived is killed and leaves the VIP behind: both directors reply, until somebody cleans up.
 fn kill_master(cluster: &mut Cluster<'_>, killed: &Part, cleaned: &Part) -> Result<String> {
     const QUESTIONS: usize = 12;
     let begin = cluster.passed();
@@ -65,32 +65,35 @@ fn kill_master(cluster: &mut Cluster<'_>, killed: &Part, cleaned: &Part) -> Resu
 
     let frames = cluster.frames();
     let both = questions(&frames[begin..end], "client", VIP);
-    let start = both.first().context("no question")?.microseconds;
+    let start = both.first().context("no request")?.microseconds;
     let answers = |question: &&Question, name| question.answered_by.iter().any(|by| by == name);
     let taken = both.iter().find(|question| answers(question, "lb2"));
-    let taken = taken.context("lb2 does not answer")?.microseconds - start;
+    let taken = taken.context("lb2 does not reply")?.microseconds - start;
     let twice = both
         .iter()
         .filter(|question| answers(question, "lb1") && answers(question, "lb2"))
         .count();
-    ensure!(twice > 0, "lb1 does not keep the VIP: {both:?}");
+    ensure!(twice > 0, "lb1 has lost the VIP: {both:?}");
     let healed = questions(&frames[after..], "client", VIP);
     if let Some(wrong) = healed
         .iter()
         .find(|question| question.answered_by != ["lb2"])
     {
-        bail!("{}: not answered once by lb2: {wrong:?}", cleaned.title);
+        bail!(
+            "{}: not exactly one reply, by lb2: {wrong:?}",
+            cleaned.title
+        );
     }
     Ok(format!(
-        "{}: lb2 answers after {} ms, {twice} questions with two answers",
+        "{}: lb2 replies after {} ms, {twice} requests with two replies",
         killed.title,
         taken / 1000
     ))
 }
 
-/// How a fail-over went.
+/// The result of a fail-over.
 struct FailOver {
-    /// From the command on.
+    /// From the command to the last request that was not answered by the new director alone.
     took: Duration,
     unanswered: usize,
     doubly_answered: usize,
@@ -98,7 +101,7 @@ struct FailOver {
 
 /// Follows a part of the recipe that moves the VIP, while the client asks who has it.
 fn move_vip(cluster: &mut Cluster<'_>, part: &Part, from: &str, to: &str) -> Result<FailOver> {
-    /// Before and after it, so many questions have one answer.
+    /// At least this many requests before and after it get one reply each.
     const STEADY: usize = 6;
     let before = cluster.passed();
     cluster.begin_asking(VIP)?;
@@ -119,17 +122,17 @@ fn move_vip(cluster: &mut Cluster<'_>, part: &Part, from: &str, to: &str) -> Res
     let (former, latter): (Vec<_>, Vec<_>) = questions
         .iter()
         .partition(|question| question.microseconds < begin);
-    // The last one before may see the beginning.
+    // The last one may already be affected.
     let former = &former[..former.len() - 1];
     let not_by = |name: &str, question: &Question| question.answered_by != [name];
     if let Some(wrong) = former.iter().find(|question| not_by(from, question)) {
-        bail!("before it, not answered once by {from}: {wrong:?}");
+        bail!("before the move: not exactly one reply, by {from}: {wrong:?}");
     }
     let last = latter.iter().rposition(|question| not_by(to, question));
     let during = &latter[..last.map_or(0, |last| last + 1)];
     ensure!(
         latter.len() - during.len() >= STEADY,
-        "not over at the end: of {} questions, {} are answered once by {to}",
+        "the move does not end: of {} requests, the last {} get one reply, by {to}",
         latter.len(),
         latter.len() - during.len()
     );
@@ -147,8 +150,7 @@ fn move_vip(cluster: &mut Cluster<'_>, part: &Part, from: &str, to: &str) -> Res
     })
 }
 
-/// Waits until a machine is the director: eth0 has the VIP, and IPVS the service, which another process of keepalived's
-/// brings.
+/// Waits until a machine is the director: eth0 has the VIP and IPVS the service. Two processes of keepalived add them.
 fn wait_until_directs(cluster: &mut Cluster<'_>, name: &str) -> Result<()> {
     let look = format!(
         "for try in $(seq 100); do

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Without a cure, all say that they have the VIP.
+//! `fault.md`: without a remedy, all three hosts reply for the VIP.
 
 use crate::{
     cluster::{told, Cluster, VIP},
@@ -33,10 +33,10 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         *answers.entry(name).or_default() += 1;
     }
     for name in ["director", "rs1", "rs2"] {
-        // An answer may be lost, or come after the next question.
+        // A reply may be lost, or come after the next request.
         ensure!(
             answers.get(name).copied().unwrap_or(0) > questions.len() / 2,
-            "{name} does not answer: {answers:?} to {} questions",
+            "{name} does not reply: {answers:?} to {} requests",
             questions.len()
         );
     }
@@ -48,7 +48,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         *straight.entry(name).or_default() += 1;
     }
     Ok(format!(
-        "{} questions, answers: {}; {} connections went to: {}; the entry changed {wandered} times",
+        "{} requests, replies: {}; {} connections went to: {}; the entry changed {wandered} times",
         questions.len(),
         told(&answers),
         begun.len(),

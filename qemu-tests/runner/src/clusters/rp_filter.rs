@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All cells of the table in `tun.md`.
+//! `tun.md`: all cells of the table of rp_filter.
 
 use crate::{
     cluster::{Cluster, VIP},
@@ -21,7 +21,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
                     &format!("sysctl net.ipv4.conf.tunl0.rp_filter={value}"),
                 )?;
             }
-            // Not longer than one has to.
+            // A request that must fail need not wait long.
             let patience = if works { 5 } else { 1 };
             let output = cluster.shell(
                 "client",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A router's stale entry, which a real server keeps alive or lets heal.
+//! `router.md`: a router has a stale entry, which a real server confirms or leaves to expire.
 
 use crate::{
     cluster::{told, Cluster, VIP},
@@ -17,7 +17,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         bail!("the recipe has other parts");
     };
     cluster.set_up(recipe, &names)?;
-    // So that a router asks again after a second, not after five, and does not wait as long for the answer.
+    // The router probes a stale entry after a second instead of five, and gives up sooner.
     cluster.shell(
         "router",
         "sysctl net.ipv4.neigh.eth0.delay_first_probe_time=1 net.ipv4.neigh.eth0.retrans_time_ms=300\n",
@@ -44,36 +44,36 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         let frames = cluster.frames_since(first);
         let served = served.lines().filter(|line| *line == "served").count();
         let connections = connections(&frames, "router", &names);
-        // The connection that the router moves to the director as the entry heals is one that IPVS does not know.
+        // A connection that moves to the director when the entry is updated breaks: IPVS does not know it.
         let moved = connections.iter().filter(|c| c.path.len() > 1).count();
         ensure!(
             served + moved >= REQUESTS,
-            "{served} of {REQUESTS} requests served, {moved} moved on their way"
+            "{served} of {REQUESTS} requests served, {moved} moved midway"
         );
         let begun: Vec<&str> = connections.iter().map(|c| &*c.path[0]).collect();
         let claims = claims(&frames, VIP);
         let probes = arp(&frames)
             .filter(|(name, arp)| *name == "router" && arp.tip == VIP && arp.to != [0xff; 6])
             .count();
-        ensure!(probes > 0, "the router did not ask rs1: {begun:?}");
+        ensure!(probes > 0, "the router did not probe rs1: {begun:?}");
         let straight = begun.iter().filter(|name| **name == "rs1").count();
         let end = begun.last().copied();
         if heals {
             ensure!(
                 end == Some("director") && claims.keys().eq(["director"]),
-                "it does not heal: requests go to {begun:?}, answers come from {claims:?}"
+                "the entry is not updated: requests go to {begun:?}, replies come from {claims:?}"
             );
         } else {
             ensure!(
                 straight == REQUESTS && claims.keys().eq(["rs1"]),
-                "rs1 does not keep the entry: requests go to {begun:?}, answers come from {claims:?}"
+                "the entry does not stay: requests go to {begun:?}, replies come from {claims:?}"
             );
         }
         notes.push(format!(
-            "{straight} of {REQUESTS} requests straight to rs1, {probes} unicast probes, answers: {}",
+            "{straight} of {REQUESTS} requests straight to rs1, {probes} unicast probes, replies: {}",
             told(&claims)
         ));
     }
     cluster.works("director")?;
-    Ok(notes.join("; healed: "))
+    Ok(notes.join("; with hidden=2: "))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The figures of the demonstration's halves, and their table.
+//! The figures of the demonstration's two runs, and their table.
 
 use crate::{
     cluster::VIP,
@@ -9,13 +9,13 @@ use crate::{
 use protocol::Frame;
 use std::{cell::RefCell, ops::RangeInclusive};
 
-/// Pages that the client asks for.
+/// Pages that the client requests.
 pub(super) const PAGES: usize = 30;
-/// Downloads that the client begins, and how often it resolves the VIP anew during each.
+/// Downloads that the client starts, and how often it resolves the VIP again during each.
 pub(super) const DOWNLOADS: usize = 6;
 pub(super) const RENEWALS: usize = 3;
 
-/// What came of the client's requests.
+/// The results of the client's requests.
 pub(super) struct Requests {
     pub(super) by_rs1: usize,
     pub(super) by_rs2: usize,
@@ -24,7 +24,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// How many connections began at a machine.
+    /// Counts the connections whose first packet went to a machine.
     fn began_at(&self, name: &str) -> usize {
         self.connections
             .iter()
@@ -32,7 +32,7 @@ impl Requests {
             .count()
     }
 
-    /// How many connections had packets sent to more than one machine.
+    /// Counts the connections with packets to more than one machine.
     fn wandered(&self) -> usize {
         self.connections
             .iter()
@@ -41,51 +41,51 @@ impl Requests {
     }
 }
 
-/// What was measured in one half.
+/// What was measured in one run.
 pub(super) struct Half {
-    /// Both real servers in service.
+    /// With both real servers in service.
     pub(super) pages: Requests,
-    /// The same, but the client resolves the VIP anew during each request.
+    /// The same, but the client resolves the VIP again during each request.
     pub(super) downloads: Requests,
-    /// rs2 out of service.
+    /// With rs2 out of service.
     pub(super) maintenance: Requests,
     /// What the switch recorded.
     pub(super) frames: Vec<Frame>,
 }
 
 impl Half {
-    /// How often the client asked who has the VIP.
+    /// Counts the client's requests for the VIP.
     fn asked(&self) -> usize {
         asked(&self.frames, "client", VIP)
     }
 
-    /// How many ARP packets of a machine said that it has the VIP: answers, and questions in the VIP's name.
+    /// Counts the ARP packets with the VIP as their sender that a machine sent, replies and requests.
     fn claimed(&self, name: &str) -> usize {
         claims(&self.frames, VIP).remove(name).unwrap_or(0)
     }
 
-    /// A sum over all requests.
+    /// Sums up over all requests.
     fn total(&self, count: impl Fn(&Requests) -> usize) -> usize {
         count(&self.pages) + count(&self.downloads) + count(&self.maintenance)
     }
 
-    /// How many connections there were.
+    /// Counts all connections.
     fn connections(&self) -> usize {
         self.total(|requests| requests.connections.len())
     }
 
-    /// How many connections did not begin at the director.
+    /// Counts the connections whose first packet did not go to the director.
     fn past_director(&self) -> usize {
         self.connections() - self.total(|requests| requests.began_at("director"))
     }
 
-    /// How many requests failed.
+    /// Counts the failed requests.
     fn failed(&self) -> usize {
         self.total(|requests| requests.failed)
     }
 }
 
-/// Both halves side by side, and how many numbers of the second are wrong.
+/// Returns a table of both runs, and how many numbers of the second are wrong.
 pub(super) fn compare(without: &Half, with: &Half) -> (String, usize) {
     const NONE: RangeInclusive<usize> = 0..=0;
     const SOME: RangeInclusive<usize> = 1..=usize::MAX;

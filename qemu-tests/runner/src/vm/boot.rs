@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a machine finds its kernel.
+//! How a machine boots.
 
 use crate::arch::Arch;
 use std::path::Path;
 
-/// How a machine comes to its kernel.
+/// How a machine boots.
 pub(crate) enum Boot<'a> {
-    /// QEMU loads it.
+    /// QEMU loads the kernel.
     Kernel {
-        /// The processor that it is for.
+        /// The kernel's architecture.
         arch: Arch,
         /// The kernel's binary.
         binary: &'a Path,
-        /// Its root, or what finds that.
+        /// The initramfs.
         initramfs: &'a Path,
-        /// Where on its command line PID 1 is, and what else it shall know.
+        /// The end of its command line, which names PID 1 or the root.
         options: &'a str,
     },
-    /// UEFI firmware with Secure Boot loads what it finds in the system partition, if it trusts that.
+    /// UEFI firmware loads the boot loader in the system partition, if Secure Boot allows that.
     SecureBoot {
-        /// The firmware's variables: its keys among them.
+        /// The firmware's variables, including its keys.
         variables: &'a Path,
         /// The folder with the contents of the partition.
         partition: &'a Path,
@@ -50,7 +50,7 @@ impl Boot<'_> {
                 "-append".to_owned(),
                 format!("{} {options}", command_line(*arch)),
             ],
-            // The variables can be written in system management mode only: that is what makes it secure.
+            // Secure Boot requires that the variables are writable only in system management mode.
             Boot::SecureBoot {
                 variables,
                 partition,
@@ -79,10 +79,10 @@ impl Boot<'_> {
     }
 }
 
-/// What every kernel's command line begins with.
+/// Returns the beginning of every kernel's command line.
 pub(crate) fn command_line(arch: Arch) -> String {
     format!("console={} oops=panic panic=-1", arch.console())
 }
 
-/// PID 1 of a machine whose root is the laboratory's own ([`crate::initramfs`]).
+/// The option that names PID 1 in the laboratory's own root ([`crate::initramfs`]).
 pub(crate) const OUR_INIT: &str = "rdinit=/init";

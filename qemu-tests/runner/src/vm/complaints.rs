@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a kernel's log says that is wrong.
+//! The complaints in a kernel's log.
 
 use std::{fs, path::Path};
 
-/// What the kernel prints when something is wrong with it.
+/// What the kernel prints when something is wrong.
 const SPLATS: &[&str] = &[
     "BUG:",
     "WARNING:",
@@ -35,25 +35,25 @@ const SPLATS: &[&str] = &[
     "Unable to handle",
 ];
 
-/// Whether a line of a log says that something is wrong.
+/// Whether a line of a log is a complaint.
 pub(crate) fn is_splat(line: &str) -> bool {
     SPLATS.iter().any(|splat| line.contains(splat))
 }
 
-/// The lines of a console's log that say that something is wrong, and what follows them.
+/// Returns the complaints in a console's log, each with the lines after it.
 pub(crate) fn splats(console: &Path) -> Vec<String> {
     let log = fs::read(console).unwrap_or_default();
     splats_in(&String::from_utf8_lossy(&log))
 }
 
-/// Where the kernel speaks of itself at length and nothing is wrong, and how that ends: `fault_in_load` brings it
-/// about. Memory is lacking for the file of the module, or for its tracepoints, of which the kernel warns.
+/// Expected reports of the kernel, by their first and last lines. `fault_in_load` causes them: it lets allocations fail
+/// for the module's file and for its tracepoints, and the kernel warns about both.
 const NO_SPLATS: &[(&str, &str)] = &[
     ("vm_struct allocation failed", " </TASK>"),
     (" at event_define_fields+", "---[ end trace"),
 ];
 
-/// The same in a log.
+/// Returns the complaints in a log, each with the lines after it.
 pub(crate) fn splats_in(log: &str) -> Vec<String> {
     let mut until = None;
     let lines = log.lines().filter(|line| {
