@@ -5,8 +5,8 @@
 
 use crate::{
     arch::Arch,
+    cases::{cases, Machine, Tally},
     initramfs::modules_of_cases,
-    test::{cases, Machine, Tally},
     vm::{is_splat, pass_on, splats_in, write_order, PATIENCE},
 };
 use anyhow::{bail, Context, Result};

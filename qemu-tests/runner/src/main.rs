@@ -6,6 +6,7 @@
 
 mod arch;
 mod bench;
+mod cases;
 mod check;
 mod cluster;
 mod clusters;

@@ -9,9 +9,9 @@ mod stories;
 
 use crate::{
     arch::Arch,
+    cases::{tell, Tally},
     lab::{Lab, System}, //
     pcap,
-    test::{tell, Tally},
 };
 use anyhow::Result;
 use protocol::{asked_for, Ended, Outcome};
