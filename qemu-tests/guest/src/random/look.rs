@@ -3,7 +3,6 @@
 //! Sends probes and reads their results.
 
 use super::network::Network;
-use crate::wire::Wire;
 use anyhow::{bail, ensure, Context, Result};
 use model::{Cast, Probe, Seen, Slot};
 use protocol::frame::{Arp, Colons, Mac, BROADCAST, MULTICAST};
