@@ -9,7 +9,7 @@ use super::{
     fib::LocalRoutes,
     net::{Net, PerNet},
     netdevice::{notifier_from_result, InIfaddr, NetDevice},
-    rcu::{GracePeriod, Settling},
+    rcu::Settling,
     rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //
 };
@@ -219,9 +219,8 @@ impl<O: Send + Sync + 'static> Index<O> {
         }
         let entry = self.addresses.insert(vacant, key, entry, rtnl);
         if conceals {
-            let grace_period = GracePeriod::start();
-            entry.addition.end_with(grace_period);
-            self.additions.end_with(grace_period);
+            entry.addition.end();
+            self.additions.end();
         }
     }
 
