@@ -131,6 +131,11 @@ impl Settling {
         self.0.store(GracePeriod::from_now().0, Release);
     }
 
+    /// Marks a change that settles when `other`, of the same writer, does.
+    pub(super) fn follow(&self, other: &Self) {
+        self.0.store(other.0.load(Relaxed), Release);
+    }
+
     /// Whether the change has settled. In softirq or process context, with interrupts on.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
