@@ -330,7 +330,7 @@ pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
         &*format!("kernel: Linux {}, x86_64", site.older),
         "distribution: Debian GNU/Linux",
         "\nCONFIG_CC_VERSION_TEXT=",
-        "\nCONFIG_RUST=y\n",
+        "\nCONFIG_NETFILTER_FAMILY_ARP=y\n",
         "\nmodule: version=",
         "KTAP version 1",
         "row01_broadcast",
