@@ -49,8 +49,9 @@ lay_out_kernel() {
 laboratory() {
 	modules
 	if [ -n "${KDIR:-}" ]; then lay_out_kernel; fi
-	build_module holder "$kdir" "$TOP/build/$release" "$TOP"/qemu-tests/holder/*
-	in_toolchain clang -target bpf -g -O2 -Wall -c qemu-tests/fentry/fentry.c -o "$TOP/build/$release/fentry.o"
+	# The runner looks for them beside the module.
+	build_module holder "$kdir" "${module%/*}" "$TOP"/qemu-tests/holder/*
+	in_toolchain clang -target bpf -g -O2 -Wall -c qemu-tests/fentry/fentry.c -o "${module%/*}/fentry.o"
 	programs
 	if [ -e "$kernel/userland" ]; then arm64_guest; fi
 }
