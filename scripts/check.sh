@@ -15,7 +15,7 @@ check_machine() {
 OPTIONS=(
 	CC_VERSION_TEXT RUSTC_VERSION_TEXT RUST MODVERSIONS GENDWARFKSYMS MODULE_SIG_FORCE SECURITY_LOCKDOWN_LSM PREEMPT_RT
 	PREEMPT_LAZY HZ NR_CPUS DYNAMIC_FTRACE_WITH_ARGS HAVE_LIVEPATCH NETFILTER_FAMILY_ARP NET_L3_MASTER_DEV CFI CFI_CLANG FINEIBT
-	X86_KERNEL_IBT ARM64_BTI_KERNEL LTO_CLANG MITIGATION_RETPOLINE MITIGATION_RETHUNK MITIGATION_SLS INIT_ON_ALLOC_DEFAULT_ON
+	X86_KERNEL_IBT ARM64_BTI_KERNEL LTO_CLANG '(MITIGATION_)?(RETPOLINE|RETHUNK|SLS)' INIT_ON_ALLOC_DEFAULT_ON
 	SLAB_FREELIST_HARDENED KASAN PROVE_LOCKING
 )
 
@@ -26,7 +26,7 @@ about() {
 	# shellcheck source=/dev/null
 	echo "distribution: $(. /etc/os-release && echo "$PRETTY_NAME")"
 	grep -E "^CONFIG_($(IFS='|'; echo "${OPTIONS[*]}"))=" "$config"
-	for field in version srcversion vermagic; do line+=" $field=$(modinfo -F $field "$module")"; done
+	for field in version srcversion vermagic rust; do line+=" $field=$(modinfo -F $field "$module")"; done
 	echo "$line"
 }
 

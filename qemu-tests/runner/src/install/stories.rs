@@ -332,6 +332,7 @@ pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
         "\nCONFIG_CC_VERSION_TEXT=",
         "\nCONFIG_NETFILTER_FAMILY_ARP=y\n",
         "\nmodule: version=",
+        " rust=kernel crate of ",
         "KTAP version 1",
         "row01_broadcast",
         " 0 failed, ",
