@@ -14,7 +14,7 @@ use crate::{
     hear,
     policy::{self, Announced, Unanswered},
     select,
-    state::{Event, Namespace}, //
+    state::{Event, Namespace, Reply}, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;
@@ -66,8 +66,10 @@ fn reply(
     if reply.sip == reply.tip {
         return Verdict::Accept;
     }
-    let Some(why) = namespace.early(net, reply.sip, dev, rcu) else {
-        return Verdict::Accept;
+    let why = match namespace.reply(net, reply.sip, dev, rcu) {
+        Reply::Due => return Verdict::Accept,
+        Reply::Early(None) => return Verdict::Unanswered,
+        Reply::Early(Some(why)) => why,
     };
     let request = Packet {
         is_request: true,

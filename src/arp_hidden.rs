@@ -53,8 +53,9 @@ module! {
 /// What is registered with the kernel, in the order in which it is dropped when the module is unloaded.
 ///
 /// First the devices: each is forgotten as if it had left, which disarms the hooks and the redirection and has routes
-/// select their sources anew. Then the notifiers of addresses and the state of namespaces, whose end waits for a grace
-/// period. Last, when nothing can free memory under RCU any more, the barrier waits for what is still to be freed.
+/// select their sources anew. Then the notifiers of addresses, the redirection, which may still be in place, and the
+/// state of namespaces, whose end waits for a grace period. Last, when nothing can free memory under RCU any more, the
+/// barrier waits for what is still to be freed.
 #[pin_data]
 struct ArpHidden {
     #[pin]
@@ -65,6 +66,7 @@ struct ArpHidden {
     directories: net::Registration<Directories>,
     #[pin]
     arming: net::Registration<Arming>,
+    redirection: select::Redirection,
     #[pin]
     namespaces: net::Registration<Namespace>,
     freed: rcu_hash::Barrier,
@@ -80,7 +82,7 @@ impl kernel::InPlaceModule for ArpHidden {
             namespaces <- net::Registration::new(),
             arming <- net::Registration::new(),
             directories <- net::Registration::new(),
-            _: { select::probe()? },
+            redirection: select::Redirection::prepare()?,
             addresses <- inetaddr::Notifiers::register(),
             devices <- netdevice::Notifier::register(),
             _: {

@@ -13,7 +13,7 @@ use crate::{
         net::PerNet,
         netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
         rcu::SchedGuard,
-        rtnl::{Rtnl, RtnlCell},
+        rtnl::{self, Rtnl, RtnlCell},
         trace::SourceRedirected, //
     },
     notice,
@@ -23,9 +23,10 @@ use crate::{
 use core::net::Ipv4Addr;
 use kernel::{prelude::*, sync::rcu};
 
-/// The redirection, in place while any namespace has hidden devices.
 struct Switch {
+    /// How many namespaces have hidden devices. The redirection is in place while any has.
     users: usize,
+    /// Nothing before [`Redirection::prepare`], and if `source_selection` is 0.
     redirect: Option<Pin<KBox<Redirect<Select>>>>,
 }
 
@@ -34,8 +35,34 @@ static SWITCH: RtnlCell<Switch> = RtnlCell::new(Switch {
     redirect: None,
 });
 
-fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
-    KBox::pin_init(Redirect::register(), GFP_KERNEL).inspect_err(|error| {
+/// Stands for the redirection, from the module's loading to its unloading. Dropping it sleeps, some tenths of a second.
+pub(crate) struct Redirection(());
+
+impl Redirection {
+    /// Prepares it and tries it once, so that loading fails if it cannot work. Meanwhile the kernel selects through
+    /// [`Select`], so namespaces must have their state. Sleeps.
+    pub(crate) fn prepare() -> Result<Self> {
+        if state::selects_sources() {
+            let redirect = || KBox::pin_init(Redirect::new(), GFP_KERNEL);
+            let probe = redirect()?;
+            put(&probe, &rtnl::lock())?;
+            drop(probe);
+            SWITCH.get_mut(&mut rtnl::lock()).redirect = Some(redirect()?);
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Redirection {
+    fn drop(&mut self) {
+        let redirect = SWITCH.get_mut(&mut rtnl::lock()).redirect.take();
+        // Without the RTNL.
+        drop(redirect);
+    }
+}
+
+fn put(redirect: &Redirect<Select>, rtnl: &Rtnl) -> Result {
+    redirect.put(rtnl).inspect_err(|error| {
         if *error == EBUSY {
             pr_err!("cannot redirect inet_select_addr: held by another user of ftrace (a live patch?), or kernel.ftrace_enabled is 0; fix that, or load with source_selection=0\n");
         } else {
@@ -44,31 +71,24 @@ fn redirect() -> Result<Pin<KBox<Redirect<Select>>>> {
     })
 }
 
-/// Tries the redirection once, so that loading fails if it cannot work. Meanwhile the kernel selects through
-/// [`Select`], so namespaces must have their state. Sleeps.
-pub(crate) fn probe() -> Result {
-    if state::selects_sources() {
-        redirect()?;
-    }
-    Ok(())
-}
-
 /// Redirects source selection for one more namespace with hidden devices. Sleeps.
 pub(crate) fn arm(rtnl: &mut Rtnl) -> Result {
-    let switch = SWITCH.get_mut(rtnl);
-    if switch.redirect.is_none() {
-        switch.redirect = Some(redirect()?);
+    if let Some(redirect) = &SWITCH.get(rtnl).redirect {
+        put(redirect, rtnl)?;
     }
-    switch.users += 1;
+    SWITCH.get_mut(rtnl).users += 1;
     Ok(())
 }
 
-/// Ends the redirection for a namespace. Sleeps, some tenths of a second if it was the last one.
+/// Ends the redirection for a namespace. If it was the last one, the redirection is taken out later. Does not wait.
 pub(crate) fn disarm(rtnl: &mut Rtnl) {
     let switch = SWITCH.get_mut(rtnl);
     switch.users -= 1;
-    if switch.users == 0 {
-        switch.redirect = None;
+    if switch.users != 0 {
+        return;
+    }
+    if let Some(redirect) = &SWITCH.get(rtnl).redirect {
+        redirect.take_out(rtnl);
     }
 }
 

@@ -4,8 +4,17 @@
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
-use super::{bindings, netdevice::NetDevice};
-use core::{marker::PhantomData, net::Ipv4Addr, ops::Range};
+use super::{
+    bindings,
+    netdevice::NetDevice,
+    rtnl::Rtnl, //
+};
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    net::Ipv4Addr,
+    ops::Range, //
+};
 use kernel::{
     container_of,
     error::to_result,
@@ -37,29 +46,35 @@ pub(crate) trait SelectAddr: 'static {
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr;
 }
 
-/// The redirection, in place until it is dropped. Registering and dropping sleep. The drop waits until no task can be
-/// in the replacement any more, some tenths of a second.
+/// The redirection: put in place at once, taken out later by a work item.
+///
+/// Taking it out waits until no task can be in the replacement any more, some tenths of a second. That is too long for
+/// the RTNL, under which flags are written and devices leave.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Redirect<T: SelectAddr> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
+    #[pin]
+    work: Opaque<bindings::work_struct>,
+    /// Whether `ops` are registered. Accessed by the work item, which never runs concurrently with itself, and by
+    /// [`Self::put`] and `drop` once they have cancelled the work item.
+    registered: Cell<bool>,
     /// The module's own code.
     text: Range<usize>,
     _user: PhantomData<fn() -> T>,
 }
 
-// SAFETY: While registered, only the kernel accesses the operations.
+// SAFETY: While registered, only the kernel accesses the operations. `registered` is accessed by one thread at a time:
+// the work item, or the one that has cancelled it and holds the RTNL, which `take_out` needs too, or owns the value.
 unsafe impl<T: SelectAddr> Send for Redirect<T> {}
 // SAFETY: As above.
 unsafe impl<T: SelectAddr> Sync for Redirect<T> {}
 
 impl<T: SelectAddr> Redirect<T> {
-    /// Redirects the function. Fails with EBUSY if another user of ftrace, such as a live patch, redirects it, or if
-    /// kernel.ftrace_enabled is 0; with ENODEV if ftrace is disabled after an error.
-    pub(crate) fn register() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            text: own_text(),
-            ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
+    /// Creates it, not in place.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            ops <- Opaque::ffi_init(|ops: *mut bindings::ftrace_ops| {
                 let init = bindings::ftrace_ops {
                     func: Some(Self::enter),
                     // PERMANENT makes writes of 0 to kernel.ftrace_enabled fail, instead of silently ending the
@@ -70,17 +85,72 @@ impl<T: SelectAddr> Redirect<T> {
                 };
                 // SAFETY: `ops` is valid for writing.
                 unsafe { ops.write(init) };
-                let function = bindings::inet_select_addr as *const () as c_ulong;
-                // SAFETY: The operations are initialised and pinned.
-                to_result(unsafe { bindings::ftrace_set_filter_ip(ops, function, 0, 0) })?;
-                // SAFETY: The operations are initialised, pinned, and unregistered before they are freed.
-                to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
-                    // SAFETY: The operations are not registered, so nobody uses the filter.
-                    unsafe { bindings::ftrace_free_filter(ops) }
-                })
             }),
+            work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
+                // SAFETY: `work` is valid for writing and pinned.
+                unsafe { bindings::init_work(work, Some(Self::work)) };
+            }),
+            registered: Cell::new(false),
+            text: own_text(),
             _user: PhantomData,
-        }? Error)
+        })
+    }
+
+    /// Puts it in place, unless it is. Sleeps; if it is just being taken out, until that is done.
+    ///
+    /// Fails with EBUSY if another user of ftrace, such as a live patch, redirects the function, or if
+    /// kernel.ftrace_enabled is 0; with ENODEV if ftrace is disabled after an error.
+    pub(crate) fn put(&self, _: &Rtnl) -> Result {
+        // SAFETY: The work item is initialised. It does not take the RTNL, which the caller holds.
+        unsafe { bindings::cancel_work_sync(self.work.get()) };
+        if self.registered.get() {
+            return Ok(());
+        }
+        let ops = self.ops.get();
+        let function = bindings::inet_select_addr as *const () as c_ulong;
+        // SAFETY: The operations are initialised and pinned.
+        to_result(unsafe { bindings::ftrace_set_filter_ip(ops, function, 0, 0) })?;
+        // SAFETY: The operations are initialised, pinned, and unregistered before they are freed.
+        to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
+            // SAFETY: The operations are not registered, so nobody uses the filter.
+            unsafe { bindings::ftrace_free_filter(ops) }
+        })?;
+        self.registered.set(true);
+        Ok(())
+    }
+
+    /// Has it taken out, unless it is put again before that. Does not wait.
+    pub(crate) fn take_out(&self, _: &Rtnl) {
+        // SAFETY: The work item is initialised, pinned, and cancelled before it is freed.
+        unsafe { bindings::schedule_work(self.work.get()) };
+    }
+
+    /// Takes it out, if it is in place. Sleeps.
+    fn unregister(&self) {
+        if !self.registered.take() {
+            return;
+        }
+        // This waits for tasks that were preempted in the trampoline or in the replacement, neither of which sleeps.
+        // SAFETY: Registered by `put`.
+        let error = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
+        if error != 0 {
+            pr_alert!(
+                "cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n"
+            );
+        }
+        // It does not wait for idle tasks. An interrupt on top of one is an RCU read-side critical section.
+        // SAFETY: No requirements but a context that may sleep.
+        unsafe { kernel::bindings::synchronize_rcu() };
+        // SAFETY: Unregistered above, so nobody uses the filter.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
+    }
+
+    /// # Safety
+    ///
+    /// Called only by the workqueue, for the work item of a live value.
+    unsafe extern "C" fn work(work: *mut bindings::work_struct) {
+        // SAFETY: The work item is a field of `Self`, which lives until the work item has been cancelled.
+        unsafe { &*container_of!(Opaque::cast_from(work), Self, work) }.unregister();
     }
 
     /// # Safety
@@ -92,12 +162,12 @@ impl<T: SelectAddr> Redirect<T> {
         ops: *mut bindings::ftrace_ops,
         regs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: `ops` is the field of a registered `Self`, which stays alive until `drop` has unregistered it.
+        // SAFETY: `ops` is the field of a registered `Self`, which stays alive until it has been unregistered.
         let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
         // The module's own calls go to the original.
         if !this.text.contains(&caller) {
-            // SAFETY: The replacement has the signature of the original, and its code stays until `drop` has waited
-            // for all tasks in it.
+            // SAFETY: The replacement has the signature of the original, and its code stays until `unregister` has
+            // waited for all tasks in it.
             unsafe {
                 bindings::ftrace_regs_set_instruction_pointer(
                     regs,
@@ -125,18 +195,8 @@ impl<T: SelectAddr> Redirect<T> {
 #[pinned_drop]
 impl<T: SelectAddr> PinnedDrop for Redirect<T> {
     fn drop(self: Pin<&mut Self>) {
-        // This waits for tasks that were preempted in the trampoline or in the replacement, neither of which sleeps.
-        // SAFETY: Registered by `register`.
-        let error = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
-        if error != 0 {
-            pr_alert!(
-                "cannot restore inet_select_addr ({error}): ftrace is broken, do not unload\n"
-            );
-        }
-        // It does not wait for idle tasks. An interrupt on top of one is an RCU read-side critical section.
-        // SAFETY: No requirements but a context that may sleep.
-        unsafe { kernel::bindings::synchronize_rcu() };
-        // SAFETY: Unregistered above, so nobody uses the filter.
-        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
+        // SAFETY: The work item is initialised. Nobody else can schedule it any more.
+        unsafe { bindings::cancel_work_sync(self.work.get()) };
+        self.unregister();
     }
 }

@@ -9,7 +9,7 @@ use super::{
     fib::LocalRoutes,
     net::{Net, PerNet},
     netdevice::{notifier_from_result, InIfaddr, NetDevice},
-    rcu::{GracePeriod, Settling},
+    rcu::Settling,
     rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //
 };
@@ -92,6 +92,8 @@ pub(crate) struct Index<O: Send + Sync + 'static> {
     spare: RtnlCell<Option<Vacant<Configured<O>>>>,
     /// The latest addition of a concealed address.
     additions: Settling,
+    /// The latest addition whose address was removed before it had settled.
+    undone: Settling,
 }
 
 impl<O: Send + Sync + 'static> Index<O> {
@@ -102,6 +104,7 @@ impl<O: Send + Sync + 'static> Index<O> {
             active: RtnlCell::new(false),
             spare: RtnlCell::new(None),
             additions: Settling::settled(),
+            undone: Settling::settled(),
         })
     }
 
@@ -114,6 +117,12 @@ impl<O: Send + Sync + 'static> Index<O> {
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
         self.additions.is_settled()
+    }
+
+    /// Whether a packet being handled may have been received before a concealed address was added that has gone again.
+    /// False if all additions have settled.
+    pub(crate) fn has_undone(&self) -> bool {
+        !self.undone.is_settled()
     }
 
     /// Returns the configured addresses that equal `addr`: one for each device that has it, or more with different
@@ -219,16 +228,23 @@ impl<O: Send + Sync + 'static> Index<O> {
         }
         let entry = self.addresses.insert(vacant, key, entry, rtnl);
         if conceals {
-            let grace_period = GracePeriod::start();
-            entry.addition.end_with(grace_period);
-            self.additions.end_with(grace_period);
+            entry.addition.end();
+            self.additions.end();
         }
     }
 
     fn remove(&self, ifa: &InIfaddr, rtnl: &mut Rtnl) {
         let ifa_ptr = NonNull::from(ifa).cast();
+        let key = ifa.local().to_bits();
+        let is_young = self
+            .addresses
+            .get(key, &rcu::read_lock())
+            .any(|known| known.ifa == ifa_ptr && !known.addition.is_settled());
+        if is_young {
+            self.undone.follow(&self.additions);
+        }
         self.addresses
-            .remove(ifa.local().to_bits(), |known| known.ifa == ifa_ptr, rtnl);
+            .remove(key, |known| known.ifa == ifa_ptr, rtnl);
     }
 }
 
@@ -270,7 +286,8 @@ pub(crate) trait Notify: 'static {
 ///
 /// - An address enters the index before its route is added: [`Self::before`] has the highest priority. A request that
 ///   was looked up before that, and then finds the route, gets a reply. That reply passes NF_ARP_OUT in the same
-///   critical section, while [`Configured::was_known`] is still false.
+///   critical section, while [`Configured::was_known`] is still false. If the address has gone again by then,
+///   [`Index::has_undone`] is still true.
 /// - An address leaves the index after its route was removed: [`Self::after`] has the lowest priority. A request that
 ///   does not find it in the index does not find the route either.
 ///

@@ -68,22 +68,29 @@ impl Drop for SchedGuard {
     }
 }
 
-/// A grace period that can be polled (`start_poll_synchronize_rcu`).
+/// The grace period that whoever may use the present state needs. It is polled, and starts when somebody polls it, or
+/// needs another one, whichever is first: thousands of changes cost no grace period each.
 #[derive(Clone, Copy)]
 pub(super) struct GracePeriod(c_ulong);
 
 impl GracePeriod {
-    /// Starts a grace period, unless one is about to start anyway. Does not sleep. Called with interrupts on: kernels up
-    /// to 6.12 assert it.
-    pub(super) fn start() -> Self {
+    /// Returns the one from now on. In any context.
+    pub(super) fn from_now() -> Self {
         // SAFETY: No requirements.
-        Self(unsafe { bindings::start_poll_synchronize_rcu() })
+        Self(unsafe { bindings::get_state_synchronize_rcu() })
     }
 
-    /// Whether every read-side critical section that began before [`Self::start`] has ended. In any context.
+    /// Whether every read-side critical section that began before [`Self::from_now`] has ended. Does not sleep. Called
+    /// with interrupts on: kernels up to 6.12 assert it.
     pub(super) fn has_passed(self) -> bool {
         // SAFETY: No requirements.
-        unsafe { bindings::poll_state_synchronize_rcu(self.0) }
+        let passed = unsafe { bindings::poll_state_synchronize_rcu(self.0) };
+        if !passed {
+            // Starts it, unless it has started or is about to.
+            // SAFETY: No requirements.
+            unsafe { bindings::start_poll_synchronize_rcu() };
+        }
+        passed
     }
 }
 
@@ -119,17 +126,17 @@ impl Settling {
         fence(Release);
     }
 
-    /// Marks the end of a change, which settles a grace period from now. Does not sleep.
+    /// Marks the end of a change, which settles a grace period from now. In any context.
     pub(crate) fn end(&self) {
-        self.end_with(GracePeriod::start());
+        self.0.store(GracePeriod::from_now().0, Release);
     }
 
-    /// Does what [`Self::end`] does, with a grace period that was started after the change.
-    pub(super) fn end_with(&self, grace_period: GracePeriod) {
-        self.0.store(grace_period.0, Release);
+    /// Marks a change that settles when `other`, of the same writer, does.
+    pub(super) fn follow(&self, other: &Self) {
+        self.0.store(other.0.load(Relaxed), Release);
     }
 
-    /// Whether the change has settled. In any context.
+    /// Whether the change has settled. In softirq or process context, with interrupts on.
     #[inline]
     pub(crate) fn is_settled(&self) -> bool {
         // Orders the caller's reads so far, which may have seen part of the change, before the read of the mark.

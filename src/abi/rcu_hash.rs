@@ -247,7 +247,7 @@ impl<V: Send + Sync + 'static> RcuHash<V> {
         let old = self.table.swap(KBox::into_raw(larger), Ordering::Release);
         // SAFETY: Comes from `KBox::into_raw`. Readers may still use it, but nobody writes to it, and it does not move.
         let old = unsafe { KBox::from_raw(old) };
-        *self.replaced.get_mut(rtnl) = Some((GracePeriod::start(), old));
+        *self.replaced.get_mut(rtnl) = Some((GracePeriod::from_now(), old));
     }
 
     /// Removes the values of `key` that `which` selects. Returns their number.

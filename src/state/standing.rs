@@ -14,6 +14,14 @@ use crate::{
 use core::{net::Ipv4Addr, ptr};
 use kernel::sync::rcu;
 
+/// What becomes of a reply.
+pub(crate) enum Reply<D> {
+    /// It may go.
+    Due,
+    /// It must not: because of this device, or of one that has gone.
+    Early(Option<Why<D>>),
+}
+
 impl Namespace {
     /// Returns how `addr` stands for `here`, the device that received or will send an ARP packet with it. In the packet
     /// path.
@@ -112,38 +120,56 @@ impl Namespace {
         }
     }
 
-    /// Returns the reason to drop a reply out of `here` that has `addr` as its sender, if there is one: the request may
-    /// have passed NF_ARP_IN before the address, or the route to it, was known (row 31).
+    /// Returns whether to drop a reply out of `here` that has `addr` as its sender: the request may have passed
+    /// NF_ARP_IN before the address, or the route to it, was known (row 31).
     ///
     /// A later request has been checked against the flags already, so its reply may go.
-    pub(crate) fn early<'a>(
+    pub(crate) fn reply<'a>(
         &'a self,
         net: &'a Net,
         addr: u32,
         here: &'a NetDevice,
         rcu: &'a rcu::Guard,
-    ) -> Option<Why<Concealer<'a>>> {
+    ) -> Reply<Concealer<'a>> {
         let addr = Ipv4Addr::from_bits(addr);
         let why = match self.standing_of_local(net, addr, here, rcu) {
             Standing::Concealed {
                 why, here: false, ..
             } => why,
-            // The route that the reply is due to may have gone since, as lo's do one after the other.
-            Standing::NotOurs
-                if !self.routes.is_settled() && self.index.get(addr, rcu).next().is_none() =>
-            {
-                let lo = net.device(LOOPBACK_IFINDEX, rcu)?;
-                let (owner, flags) = self.concealer(lo, rcu);
-                return flags.conceal().then_some(Why { owner, flags });
+            Standing::NotOurs if self.index.get(addr, rcu).next().is_none() => {
+                return self.reply_for_nobody(net, rcu);
             }
-            _ => return None,
+            _ => return Reply::Due,
         };
         let mut owners = self.owners(addr, why.owner.dev, rcu).peekable();
         let known = match owners.peek() {
             Some(_) => owners.any(Configured::was_known),
             None => self.routes.is_settled(),
         };
-        (!known).then_some(why)
+        if known {
+            Reply::Due
+        } else {
+            Reply::Early(Some(why))
+        }
+    }
+
+    /// Decides about a reply for an address that is not this host's: it is a proxy's, or what it is due to has gone
+    /// since.
+    fn reply_for_nobody<'a>(&'a self, net: &'a Net, rcu: &'a rcu::Guard) -> Reply<Concealer<'a>> {
+        // The routes of lo's prefixes go one after the other.
+        if !self.routes.is_settled() {
+            let lo = net
+                .device(LOOPBACK_IFINDEX, rcu)
+                .map(|lo| self.concealer(lo, rcu));
+            if let Some((owner, flags)) = lo.filter(|(_, flags)| flags.conceal()) {
+                return Reply::Early(Some(Why { owner, flags }));
+            }
+        }
+        if self.index.has_undone() {
+            Reply::Early(None)
+        } else {
+            Reply::Due
+        }
     }
 
     /// Whether `addr` is configured, but on no hidden device.

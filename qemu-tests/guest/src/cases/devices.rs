@@ -8,7 +8,6 @@ use crate::{
         real_server::{real_server, HOST, VIP},
         Host, Lab, Way,
     },
-    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
@@ -55,24 +54,13 @@ fn row25_down_and_up(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Renames a device that is up. Before 6.2 it must be down for that.
-fn rename(host: &Host, from: &str, to: &str) -> Result<()> {
-    let rename = format!("link set {from} name {to}");
-    if !machine::renames_what_is_up()? {
-        host.ip(&format!("link set {from} down"))?;
-        host.ip(&rename)?;
-        return host.ip(&format!("link set {to} up")).map(drop);
-    }
-    host.ip(&rename).map(drop)
-}
-
 fn row25_rename(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
     host.ip("addr add 10.0.0.100/32 dev dummy0")?;
     host.conceal("dummy0", Way::Strict)?;
-    rename(&host, "dummy0", "vips")?;
+    host.rename("dummy0", "vips")?;
     ensure!(
         !exists(&host, "dummy0")? && exists(&host, "vips")?,
         "the files do not follow the name"
@@ -84,9 +72,9 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
     wire.silent(who_has(VIP).unicast())?;
     // Two devices that swap their names.
     host.ip("link add dummy0 up type dummy")?;
-    host.ip("link set dummy0 name x")?;
-    rename(&host, "vips", "dummy0")?;
-    rename(&host, "x", "vips")?;
+    host.rename("dummy0", "x")?;
+    host.rename("vips", "dummy0")?;
+    host.rename("x", "vips")?;
     ensure!(
         host.get("net/ipv4/conf/dummy0/hidden")? == 2,
         "the value is lost"

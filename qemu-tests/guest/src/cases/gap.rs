@@ -97,11 +97,11 @@ fn churn(host: &Host, ip: &mut Batch, round: u8, concealed: Option<Way>) -> Resu
     host.ip("link add dummy1 up type dummy")?;
     host.conf("eth0", way.knob(), 1)?;
     host.conf("dummy1", way.knob(), 1)?;
-    host.ip("link set dummy1 name dummy2")?;
+    host.rename("dummy1", "dummy2")?;
     host.conf("eth0", way.knob(), 0)?;
     host.ip(&format!("addr del {first}/32 dev lo"))?;
-    host.ip("link set vips name vips2")?;
-    host.ip("link set vips2 name vips")?;
+    host.rename("vips", "vips2")?;
+    host.rename("vips2", "vips")?;
     host.ip("link del dummy2")?;
     host.ip("link set vips down")?;
     host.ip("link set vips up")?;
@@ -192,8 +192,12 @@ fn torn_down(lab: &mut Lab, times: u32) -> Result<()> {
     for round in 0..times {
         let mut lab = Lab::new();
         let gone = lab.host("gone")?;
-        gone.ip("link add eth0 up type veth peer name gone netns neighbour")?;
-        neighbour.ip("link set gone up master br0")?;
+        // The one before may not have gone yet.
+        let port = format!("gone{round}");
+        gone.ip(&format!(
+            "link add eth0 up type veth peer name {port} netns neighbour"
+        ))?;
+        neighbour.ip(&format!("link set {port} up master br0"))?;
         let way = Way::ALL[round as usize % 3];
         gone.conceal("lo", way)?;
         // Its prefix makes lo own all of .96 to .111.

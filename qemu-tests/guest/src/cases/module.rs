@@ -15,7 +15,10 @@ use crate::{
     wire::who_has,
 };
 use anyhow::{ensure, Result};
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 cases![
     row29_flags_off,
@@ -44,11 +47,33 @@ fn hooked(lab: &mut Lab, host: &str) -> Result<Option<bool>> {
     Ok(Some(hooks.contains("arp_hidden")))
 }
 
+/// Whether `inet_select_addr` is redirected.
+fn redirected() -> Result<bool> {
+    let functions = fs::read_to_string("/sys/kernel/tracing/enabled_functions")?;
+    Ok(functions.contains("inet_select_addr"))
+}
+
+/// Waits until it is not, which takes a moment after the last device has been revealed. Returns false after a minute.
+fn not_redirected() -> Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while redirected()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
+}
+
 /// Returns whether a host is hooked, and `inet_select_addr` redirected, as expected.
 fn armed(lab: &mut Lab, host: &str, hooks: bool, redirection: bool) -> Result<bool> {
-    let functions = fs::read_to_string("/sys/kernel/tracing/enabled_functions")?;
     let is_hooked = hooked(lab, host)?.is_none_or(|hooked| hooked == hooks);
-    Ok(is_hooked && functions.contains("inet_select_addr") == redirection)
+    let is_redirected = if redirection {
+        redirected()?
+    } else {
+        !not_redirected()?
+    };
+    Ok(is_hooked && is_redirected == redirection)
 }
 
 fn row29_flags_off(lab: &mut Lab) -> Result<()> {
@@ -199,6 +224,10 @@ fn module_refuses_a_live_patch(lab: &mut Lab) -> Result<()> {
     host.conceal("lo", Way::Hidden)?;
     lab.run("! insmod /holder.ko")?;
     host.reveal("lo", Way::Hidden)?;
+    ensure!(
+        not_redirected()?,
+        "redirected although nothing is hidden any more"
+    );
     lab.run("insmod /holder.ko")?;
     // And the other way round: the flag cannot be set, and says so.
     let error = host.write("net/ipv4/conf/lo/hidden", "1").err();

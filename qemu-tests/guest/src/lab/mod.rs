@@ -290,6 +290,17 @@ impl Host {
         Ok(())
     }
 
+    /// Renames a device that is up. Before 6.2 it must be down for that.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let rename = format!("link set {from} name {to}");
+        if self.ip(&rename).is_err() {
+            self.ip(&format!("link set {from} down"))?;
+            self.ip(&rename)?;
+            self.ip(&format!("link set {to} up"))?;
+        }
+        Ok(())
+    }
+
     /// Runs a command line on the host: its status and what it printed.
     pub(crate) fn try_run(&self, command: &str) -> Result<(i32, String)> {
         self.enter(|| machine::shell(command))?
