@@ -57,6 +57,8 @@ const MODULES: &[&str] = &[
     "arptable_filter",
     "bonding",
     "bridge",
+    // libcrc32c, which nf_tables and ip_vs need, asks for it when it is loaded.
+    "crc32c_generic",
     "dummy",
     "ip_vs",
     "ip_vs_rr",
