@@ -1,30 +1,28 @@
-# The entry point: `make help` lists the targets. Each target installs what it needs.
+# `make help` lists the targets. Each target installs what it needs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# A stock kernel of the archive, as `uname -r` prints it.
+# A stock kernel of the archive, as `uname -r` prints it; or a kernel directory of your own, and its binary to boot.
 KERNEL ?=
-# Instead, a kernel directory of your own, and its binary to boot.
 KDIR ?=
 VMLINUZ ?=
 # RUST=own builds the module self-contained even for a kernel with a usable kernel crate.
 RUST ?=
 # `make install` installs below this directory, and then does not run depmod.
 DESTDIR ?=
-# The cases of `make test`: patterns, matched anywhere in a case's name, separated by commas.
+# The cases of `make test`: patterns, separated by commas. A case runs if its name contains one of them.
 CASE ?=
-# The cluster of `make demo` and `make shell`: a pattern, like CASE. The machine of it that `make shell` is on.
+# The cluster of `make demo` and `make shell`, a pattern like CASE, and the machine that `make shell` opens a shell on.
 CLUSTER ?=
 ON ?=
-# `make bench`: UPDATE=1 replaces the committed figures, QUICK=1 measures only the smallest host. `make demo`: UPDATE=1
-# puts the session into README.md.
+# UPDATE=1 replaces the committed figures (`make bench`) or the session in README.md (`make demo`). QUICK=1 measures only
+# the smallest host (`make bench`).
 UPDATE ?=
 QUICK ?=
 # `make soak`: the first seed, and the number of operations.
 SEED ?= 1000
 STEPS ?= 10000
-
 # `make fuzz`: the number of inputs.
 RUNS ?= 100000000
 
@@ -34,15 +32,15 @@ export KERNEL KDIR VMLINUZ RUST DESTDIR CASE CLUSTER ON UPDATE QUICK SEED STEPS 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  KERNEL=<release>  another stock kernel of the archive, of any suite (default: the newest cloud kernel of"
+	@echo "  KERNEL=<release>  another stock kernel from any suite of the archive (default: the newest cloud kernel of"
 	@echo "                    the backports), or one of our own: 'debug' (KASAN, lockdep, kmemleak) or 'hardened'"
-	@echo "  KDIR=<dir>        your own kernel directory instead (modules, install, test, demo, shell)"
+	@echo "  KDIR=<dir>        a kernel directory of your own instead (modules, install, test, demo, shell)"
 	@echo "  VMLINUZ=<file>    the binary of that kernel, to boot (test, demo, shell)"
 	@echo "  RUST=own          build the module self-contained, as for kernels without Rust"
-	@echo "  CASE=<pattern>    only the cases whose name contains the pattern; commas separate several"
+	@echo "  CASE=<pattern>    run only the cases whose name contains the pattern; separate several with commas"
 	@echo "  CLUSTER=<pattern> a cluster of Documentation/clusters/: tun, dummy, ... (demo, shell)"
-	@echo "  ON=<machine>      the machine of that cluster to have a shell on (shell; default rs1)"
-	@echo "  UPDATE=1          put the new figures into Documentation/ (bench), the session into README.md (demo)"
+	@echo "  ON=<machine>      the machine of that cluster to open a shell on (shell; default rs1)"
+	@echo "  UPDATE=1          write the figures to Documentation/ (bench), the session to README.md (demo)"
 	@echo "  QUICK=1           measure only the smallest host (bench)"
 	@echo "  RUNS=<number>     number of inputs (fuzz; default $(RUNS))"
 	@echo "  SEED=<number>     first seed (soak; default $(SEED))"
@@ -57,65 +55,65 @@ deb: ## build the Debian packages: build/deb/
 	@scripts/build deb
 
 .PHONY: install
-install: ## build for the running kernel (or KDIR) and install, below DESTDIR if it is set
+install: ## build the module for the running kernel (or KDIR) and install it (below DESTDIR)
 	@scripts/build install
 
 .PHONY: uninstall
-uninstall: ## remove what `make install` installed, except an edited sysctl.d file
+uninstall: ## remove what `make install` installed, but keep an edited sysctl.d file
 	@scripts/build uninstall
 
 .PHONY: demo
-demo: ## show an LVS/DR cluster of virtual machines, without the module and with it
-	@scripts/build demo
+demo: ## boot an LVS/DR cluster of virtual machines and compare it without and with the module
+	@scripts/run demo
 
 .PHONY: shell
-shell: ## open a shell in a virtual machine: LVS/DR as namespaces, or a machine of CLUSTER=<pattern>
-	@scripts/build shell
+shell: ## open a shell in a virtual machine: a cluster as namespaces, or one machine of CLUSTER=<pattern>
+	@scripts/run shell
 
 .PHONY: test
-test: ## run lint, unit tests, the cases on four kernels (newest, real-time, stable, debug), all cluster recipes
-	@scripts/build test
+test: ## run lint, unit tests, and the cases on four kernels: newest, real-time, stable, debug
+	@scripts/test test
 
 .PHONY: check
-check: ## run the cases on the running kernel, leave the machine as it was; build/check-report.txt
-	@scripts/build check
+check: ## run the cases on the running kernel and write build/check-report.txt
+	@scripts/test check
 
 .PHONY: test-install
-test-install: ## install, upgrade and purge the packages on a Debian system that boots (CASE=<pattern>)
-	@scripts/build test-install
+test-install: ## install, upgrade and purge the packages on a Debian system that boots
+	@scripts/test-install
 
 .PHONY: test-matrix
 test-matrix: ## run every case on every kernel that the module supports
-	@scripts/build matrix
+	@scripts/test matrix
 
 .PHONY: test-selftests
-test-selftests: ## run the kernel's own networking tests, without the module, with it, and with its flags set
-	@scripts/build selftests
+test-selftests: ## run the kernel's own networking tests without the module, with it, and with its flags set
+	@scripts/test selftests
 
 .PHONY: fuzz
 fuzz: ## run the frame parser under libFuzzer
-	@scripts/build fuzz
+	@scripts/fuzz $(RUNS)
 
 .PHONY: bench
-bench: ## count instructions per event; compare with the kernel's own means and the committed figures
-	@scripts/build bench
+bench: ## count instructions per event; compare with the alternatives and with the committed figures
+	@scripts/run bench
 
 .PHONY: bench-table
 bench-table: ## print the committed figures as tables
-	@scripts/build bench-table
+	@scripts/run bench-table
 
 .PHONY: soak
-soak: ## run random operations and compare with the reference model
-	@scripts/build soak
+soak: ## run random operations on a host and compare it with the reference model
+	@scripts/run soak
 
 .PHONY: lint
-lint: ## run rustfmt, clippy, rustdoc and shellcheck; warnings are errors
-	@scripts/build lint
+lint: ## run rustfmt, clippy, rustdoc, shellcheck and the check of imports; warnings are errors
+	@scripts/lint lint
 
 .PHONY: doc
 doc: ## build the module's documentation: build/doc/arp_hidden/index.html
-	@scripts/build doc
+	@scripts/lint doc
 
 .PHONY: clean
-clean: ## remove what was built in this checkout, but not the cache
+clean: ## remove build/, but not the cache
 	rm -rf build

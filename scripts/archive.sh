@@ -1,22 +1,21 @@
 # shellcheck shell=bash
-# The stock kernels of Debian's archive: which there are, and how to download them. Sourced after lib.sh, in the build
-# environment.
+# Finds and downloads the stock kernels of Debian's archive. Sourced after lib.sh, in the build environment.
 #
-# The kernels come from every suite, but the build environment's own apt must go on preferring its suite. So this has
-# an apt state of its own in the cache, and never installs anything.
+# The kernels come from every suite, while the build environment's own apt must prefer its suite. So apt gets a state of
+# its own here, in the cache, and never installs anything.
 
-# The architecture of this machine, and that of the packages that are asked for.
+# The architectures of this machine and of the wanted packages.
 HOST=$(dpkg --print-architecture)
 ARCH=$HOST
 
-# The flavour of the kernel that is taken if none is named, and the suites that have each kind of kernel.
+# The default flavour, and the suites that have each kind of kernel.
 export FLAVOUR=cloud-$HOST
 BACKPORTS=(trixie-backports)
 STABLE=(trixie trixie-security)
 OLDSTABLE=(bookworm bookworm-security)
 SUITES=("${BACKPORTS[@]}" "${STABLE[@]}" "${OLDSTABLE[@]}" bookworm-backports forky sid experimental)
 
-# The architecture that a kernel's release names.
+# arch_of RELEASE: prints the architecture of a kernel.
 arch_of() {
 	case $1 in
 	*-amd64 | *-arm64) echo "${1##*-}" ;;
@@ -27,8 +26,8 @@ arch_of() {
 # in_archive COMMAND...: runs one of apt's commands on the archive's packages for $ARCH.
 in_archive() { APT_CONFIG=$CACHE/archive-$ARCH/apt.conf "$@"; }
 
-# Each suite's line is the one that mmdebstrap wrote for the build environment, with another suite. Security is an archive of its
-# own beside the main one. A release file past its date is a mirror's that lags behind: its kernels will do.
+# Each suite's line is the one that mmdebstrap wrote for the build environment, with another suite. Security has an archive
+# of its own. An expired release file means that the mirror lags behind, and is accepted.
 configure_archive() {
 	local state=$CACHE/archive-$ARCH suite archive
 	mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
@@ -56,7 +55,7 @@ configure_archive() {
 	end
 }
 
-# Fetches the archive's lists again if they are a day old or of other suites. Without a network the old ones serve.
+# Fetches the archive's lists again if they are a day old or from other suites. Without a network, keeps the old ones.
 refresh_lists() (
 	stamp=$CACHE/archive-$ARCH/refreshed
 	fresh() { [ -n "$(find "$stamp" -mmin -1440 2>/dev/null)" ] && [ "$(<"$stamp")" = "${SUITES[*]}" ]; }
@@ -73,8 +72,8 @@ refresh_lists() (
 	fi
 )
 
-# newest_releases COUNT FLAVOUR SUITE...: the newest release (as uname -r prints it) of each of the COUNT newest series
-# that the suites have in a flavour, the newest first.
+# newest_releases COUNT FLAVOUR SUITE...: prints the newest release, as uname -r does, of each of the COUNT newest series
+# that the suites have in the flavour. The newest comes first.
 newest_releases() {
 	local count=$1 flavour=$2
 	shift 2
@@ -87,10 +86,10 @@ newest_releases() {
 		sort -ruV | first_of_each_series | head -n "$count"
 }
 
-# Of the releases on standard input, the first of each series.
+# Prints the first release of each series on stdin.
 first_of_each_series() { awk -F '[.+-]' '!seen[$1 "." $2]++'; }
 
-# The suite of the build environment that has the compilers of release $1.
+# environment_of RELEASE: prints the suite of the build environment that has the kernel's compilers.
 environment_of() {
 	if in_archive apt-cache madison "linux-headers-$1" | grep -E ' (forky|sid|experimental)/main ' >/dev/null; then
 		echo sid
@@ -99,16 +98,16 @@ environment_of() {
 	fi
 }
 
-# The version of package $1 that the archive would give; nothing if it has none.
+# version_of PACKAGE: prints the version that apt would download; nothing if the archive has none.
 version_of() { { in_archive apt-cache show --no-all-versions "$1" 2>/dev/null || true; } | sed -n 's/^Version: //p'; }
 
-# Whether the archive has version $2 of package $1.
+# has_version PACKAGE VERSION: whether the archive has that version.
 has_version() { in_archive apt-cache show "$1" 2>/dev/null | grep -x "Version: $2" >/dev/null; }
 
-# The source package of release $1.
+# source_of RELEASE: prints the name of the source package.
 source_of() { echo "linux-source-$(grep -oE '^[0-9]+\.[0-9]+' <<<"$1")"; }
 
-# Downloads packages, each as NAME=VERSION, and unpacks them in the current folder.
+# download_and_unpack NAME=VERSION...: downloads packages and unpacks them in the current folder.
 download_and_unpack() {
 	mkdir -p deb
 	(cd deb && in_archive apt-get download "$@")

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# `make check`: what the machine must be like, and the report. Sourced after lib.sh: by scripts/build, and on the machine of
-# the case install_check.
+# `make check`: checks the machine and writes the report. Sourced after lib.sh, by scripts/test and on the machine of the
+# case install_check.
 
-# Ends with one line if the cases cannot run on this machine.
+# Dies with one line if the cases cannot run on this machine.
 check_machine() {
 	[ "$(id -u)" = 0 ] || die "the cases load a module and make network namespaces: run make as root"
 	[ ! -e /sys/module/arp_hidden ] ||
-		die "arp_hidden is loaded, and the cases would take it away: unload it (rmmod arp_hidden), or run them on another machine"
+		die "arp_hidden is loaded, and the cases would unload it: unload it yourself (rmmod arp_hidden), or use another machine"
 	[ "$(cat /proc/sys/kernel/modules_disabled 2>/dev/null)" = 0 ] || die "this kernel loads no modules (kernel.modules_disabled)"
 	[ -e "/lib/modules/$(uname -r)/modules.dep" ] || die "the modules of this kernel are not in /lib/modules/$(uname -r)"
 }
 
-# The options that say how a kernel is built, as far as the module may notice.
+# The kernel options that may matter to the module.
 OPTIONS=(
 	CC_VERSION_TEXT RUSTC_VERSION_TEXT RUST MODVERSIONS GENDWARFKSYMS MODULE_SIG_FORCE SECURITY_LOCKDOWN_LSM PREEMPT_RT
 	PREEMPT_LAZY HZ NR_CPUS DYNAMIC_FTRACE_WITH_ARGS HAVE_LIVEPATCH NETFILTER_FAMILY_ARP NET_L3_MASTER_DEV CFI CFI_CLANG FINEIBT
@@ -19,7 +19,7 @@ OPTIONS=(
 	SLAB_FREELIST_HARDENED KASAN PROVE_LOCKING
 )
 
-# The head of the report: the kernel, what it is built with and how, the module. Nothing that tells whose machine it is.
+# about CONFIG MODULE: prints the head of the report: the kernel, its options, the module. Nothing identifies the machine.
 about() {
 	local config=$1 module=$2 field line=module:
 	echo "kernel: $(uname -sr), $(uname -m)"
@@ -30,12 +30,11 @@ about() {
 	echo "$line"
 }
 
-# report CONFIG MODULE FILE COMMAND...: runs the cases by COMMAND. What it prints goes to standard output and into the
-# report.
+# report CONFIG MODULE FILE COMMAND...: runs the cases with COMMAND. Its output goes to stdout and into the report FILE.
 report() {
 	local config=$1 module=$2 file=$3
 	shift 3
-	# An interruption or a terminal that is gone is for COMMAND alone: it cleans up.
+	# COMMAND alone handles an interruption or a hangup: it cleans up.
 	trap '' HUP
 	{ about "$config" "$module"; "$@"; } | tee --ignore-interrupts "$file"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share: where the cache is, how steps are told and how an error ends them.
+# Shared by the scripts: the cache, progress messages, errors, locks. Sourced first.
 set -euo pipefail
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -7,17 +7,17 @@ CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/arp_hidden
 mkdir -p "$CACHE"
 export TOP CACHE
 
-# Everything but a script's result goes to stderr, so that results can be captured.
+# Only a script's result goes to stdout, so that callers can capture it.
 say() { printf '%s\n' "$*" >&2; }
 die() { say "arp_hidden: $*"; exit 1; }
 
-# step TEXT COMMAND...: say what is being done, do it with its output in a log, say how long it took.
-# A failure shows the end of the log. The log goes to $LOG (default: the cache's last-step log).
+# step TEXT COMMAND...: prints TEXT, runs the command with its output in the log LOG (default: step.log in the cache), and
+# prints how long it took. If it fails, dies after printing the end of the log.
 step() {
 	local text=$1 log=${LOG:-$CACHE/step.log} start=$SECONDS
 	shift
 	printf '%s ... ' "$text" >&2
-	# Not as a condition: in one, a function would go on after a command of its own that failed.
+	# Not as a condition: bash ignores set -e in the commands of one.
 	local status
 	set +e
 	(set -e; "$@") >"$log" 2>&1 </dev/null
@@ -32,8 +32,8 @@ step() {
 	fi
 }
 
-# locked NAME: hold the cache's lock NAME until this shell ends, so that two runs of make never build
-# the same thing at once.
+# locked NAME: takes the cache's lock NAME and holds it until this shell ends, so that two runs of make do not build the
+# same thing at once.
 locked() {
 	exec 9>"$CACHE/$1.lock"
 	flock -n 9 && return
@@ -41,11 +41,11 @@ locked() {
 	flock 9
 }
 
-# The version, from the one place where it is written.
+# Prints the version.
 version() { sed -n 's/^export ARP_HIDDEN_VERSION := //p' "$TOP/Kbuild"; }
 
-# The packages of what the virtual machines run. They come from the build environment, or from scripts/userland.
-# shellcheck disable=SC2034 # for who sources this
+# The packages of the programs in the virtual machines, which come from the build environment or from scripts/userland.
+# shellcheck disable=SC2034 # used by scripts that source this
 PROGRAMS=(
 	iproute2 nftables arptables ipvsadm iputils-arping busybox-static keepalived systemd udev bpftool
 	linux-sysctl-defaults bird2 crun

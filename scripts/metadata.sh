@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# What a kernel must have for the module, and the Rust metadata that Debian's headers packages lack. Sourced by
-# scripts/build, scripts/kernel and, on a server, debian/dkms-build; who sources it has a die().
+# Checks that a kernel can have the module, and restores the Rust metadata that Debian's headers packages lack. Sourced by
+# scripts/module.sh, scripts/kernel and, on a server, debian/dkms-build, which define die().
 
 # The oldest kernel whose kernel crate the module can use: module! takes parameters since then.
 OLDEST_CRATE=6.19
 
 older() { [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
-# lacks_crate KDIR: whether the module must bring its own kernel crate, because the kernel has no Rust or too old a crate.
+# lacks_crate KDIR: whether the module must be self-contained, because the kernel has no Rust or its crate is too old.
 lacks_crate() {
 	! grep -qx CONFIG_RUST=y "$1/include/config/auto.conf" ||
 		older "$(<"$1/include/config/kernel.release")" $OLDEST_CRATE
 }
 
-# check_kernel KDIR [CRATES]: dies with one line if the module cannot be built for the kernel of KDIR, or not with the
-# compilers here. CRATES, the folder that scripts/crates prints, asks for the self-contained build.
+# check_kernel KDIR [CRATES]: dies with one line unless the module can be built for the kernel of KDIR with the compilers
+# that are installed. With CRATES, the folder that scripts/crates prints, checks for the self-contained build.
 check_kernel() {
 	local kdir=$1 crates=${2:-} conf=$1/include/config/auto.conf option tool wanted found
 	[ -e "$conf" ] || die "$kdir is not configured: run 'make olddefconfig prepare' in the kernel tree"
@@ -80,7 +80,7 @@ check_metadata() {
 	die "$1 lacks the Rust metadata (rust/libkernel.rmeta): $package, or build with RUST=own"
 }
 
-# unpack_source TARBALL SRC: what of the kernel's source compose() has a use for, which is less than half of it.
+# unpack_source TARBALL SRC: unpacks the part of the kernel's source that compose() needs, less than half of it.
 unpack_source() {
 	mkdir -p "$2"
 	tar -xf "$1" -C "$2" --strip-components=1 --exclude='*/drivers/*.c' --exclude='*/sound/*.c' --exclude='*/fs/*.c' \
@@ -88,8 +88,8 @@ unpack_source() {
 		--exclude='*/drivers/gpu/drm/amd/*.h'
 }
 
-# link_headers HEADERS COMMON KDIR: makes KDIR of links to an unpacked headers package and the one that it shares with
-# the other flavours. The packages' own Makefile names the folder that they are installed in.
+# link_headers HEADERS COMMON KDIR: makes KDIR of links to an unpacked headers package and to the one that the flavours
+# share. It gets a Makefile of its own: the package's names the folder in which it is meant to be installed.
 link_headers() {
 	local headers=$1 common=$2 kdir=$3 entry
 	mkdir -p "$kdir/scripts"
@@ -101,7 +101,7 @@ link_headers() {
 }
 
 # compose SRC HEADERS KDIR: builds the Rust metadata from the source tree SRC with the configuration of the headers
-# package, and adds it to KDIR. The headers stay untouched. Works in the current folder, in obj/.
+# package, and adds it to KDIR. Leaves the headers as they are. Builds in obj/ of the current folder.
 compose() {
 	local src=$1 headers=$2 kdir=$3 obj=$PWD/obj arch cc
 	arch=$(sed -n 's/^override ARCH = //p' "$headers/.kernelvariables")
@@ -111,9 +111,9 @@ compose() {
 	# The compiler is TRIPLET-gcc-VERSION.
 	make -C "$src" O="$obj" ARCH="$arch" CROSS_COMPILE="${cc%gcc-*}" CC="$cc" HOSTCC="gcc-${cc##*-}" -j"$(nproc)" \
 		olddefconfig prepare
-	# Metadata of another compiler than the kernel's would give a module that does not load.
+	# With another compiler than the kernel's, the module would not load.
 	diff <(grep '^CONFIG_RUST' "$headers/.config") <(grep '^CONFIG_RUST' "$obj/.config")
-	# Of an architecture for which rustc has a target of its own, there is no target.json.
+	# Architectures for which rustc has a target have no target.json.
 	[ ! -e "$obj/scripts/target.json" ] || cp "$obj/scripts/target.json" "$kdir/scripts/"
 	cp "$obj"/rust/*.rmeta "$obj"/rust/*.so "$kdir/rust/"
 	cp "$src/.rustfmt.toml" "$src/.clippy.toml" "$kdir/"

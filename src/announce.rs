@@ -12,9 +12,9 @@ use crate::{
     },
     arp::{self, Layout, Packet},
     hear,
-    policy::{self, Announced, Unanswered},
+    policy::{self, Announced, Reply, Unanswered},
     select,
-    state::{Event, Namespace, Reply}, //
+    state::{Event, Namespace}, //
 };
 use core::net::Ipv4Addr;
 use kernel::sync::rcu;

@@ -5,8 +5,9 @@
 use crate::{
     abi::{
         inetaddr,
+        inetdevice::InIfaddr,
         net::{Id, Net, PerNet},
-        netdevice::{self, InIfaddr, NetDevice},
+        netdevice::{self, NetDevice},
         proc_net,
         rtnl::{self, Rtnl, RtnlCell},
         sysctl::Files, //

@@ -5,8 +5,9 @@
 
 use crate::{
     abi::{
+        inetdevice::InIfaddr,
         net::{self, Net, PerNet},
-        netdevice::{InIfaddr, NetDevice},
+        netdevice::NetDevice,
         rtnl::Rtnl, //
     },
     state::Namespace, //

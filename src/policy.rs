@@ -163,6 +163,15 @@ pub(crate) enum Announced<O> {
     Another(Option<Why<O>>),
 }
 
+/// What becomes of a reply that this host sends.
+pub(crate) enum Reply<O> {
+    /// It may go.
+    Due,
+    /// It must not: its request may have been received before the address that it gives away was known to be concealed,
+    /// or (`None`) before that address came and went (row 31).
+    Early(Option<Why<O>>),
+}
+
 /// Decides which sender address a neighbour solicitation carries, given the standing of the sip for the sending device,
 /// and whether the kernel considers the sip local. Rows 11, 12 and 14; the sending device may be an owner itself.
 ///

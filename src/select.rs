@@ -10,8 +10,9 @@
 use crate::{
     abi::{
         ftrace::{inet_select_addr, Redirect, SelectAddr},
+        inetdevice::{InIfaddr, RT_SCOPE_HOST, RT_SCOPE_LINK},
         net::PerNet,
-        netdevice::{InIfaddr, NetDevice, RT_SCOPE_HOST, RT_SCOPE_LINK},
+        netdevice::NetDevice,
         rcu::SchedGuard,
         rtnl::{self, Rtnl, RtnlCell},
         trace::SourceRedirected, //

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The frame parser of the module under libFuzzer: `make fuzz`. The first byte of the input is the length of the
-//! device's hardware addresses, the second whether it has a target hardware address, the rest is the packet.
+//! The module's frame parser under libFuzzer: `make fuzz`. The first byte of the input is the length of the device's
+//! hardware addresses, the second tells whether it has a target hardware address, and the rest is the packet.
 //!
-//! Overflows and indexes beyond the end end the run; and what is read is compared with another way of reading.
+//! Overflows and out-of-bounds accesses end the run. The result is compared with that of a naive parser.
 
 #![allow(dead_code)]
 
@@ -12,7 +12,7 @@ mod arp;
 
 use arp::{is_request, Layout};
 
-/// The bytes from `at` on, one at a time, as nobody would do it who cares for speed.
+/// Reads four bytes at `at`, one at a time.
 fn field(packet: &[u8], at: usize) -> Option<u32> {
     let mut value = 0u32;
     for byte in packet.iter().skip(at).take(4) {
@@ -23,7 +23,7 @@ fn field(packet: &[u8], at: usize) -> Option<u32> {
 
 /// # Safety
 ///
-/// `data` must point to `len` bytes: libFuzzer's do.
+/// `data` must be valid for reading `len` bytes. libFuzzer guarantees that.
 #[no_mangle]
 unsafe extern "C" fn LLVMFuzzerTestOneInput(data: *const u8, len: usize) -> i32 {
     if len == 0 {

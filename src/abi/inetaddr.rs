@@ -7,8 +7,9 @@
 use super::{
     bindings,
     fib::LocalRoutes,
+    inetdevice::InIfaddr,
     net::{Net, PerNet},
-    netdevice::{notifier_from_result, InIfaddr, NetDevice},
+    netdevice::{notifier_from_result, NetDevice},
     rcu::Settling,
     rcu_hash::{Matches, RcuHash, Vacant},
     rtnl::{Rtnl, RtnlCell}, //

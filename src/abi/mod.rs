@@ -9,6 +9,7 @@ use core::borrow::Borrow;
 pub(crate) mod fib;
 pub(crate) mod ftrace;
 pub(crate) mod inetaddr;
+pub(crate) mod inetdevice;
 pub(crate) mod net;
 pub(crate) mod netdevice;
 pub(crate) mod netfilter;

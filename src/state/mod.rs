@@ -13,7 +13,6 @@ mod standing;
 pub(crate) use counters::{Counters, Event};
 pub(crate) use device::{Concealer, Device};
 pub(crate) use knob::{Knob, Target, Values, Written};
-pub(crate) use standing::Reply;
 
 use crate::{
     abi::{

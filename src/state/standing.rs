@@ -9,18 +9,10 @@ use crate::{
         net::Net,
         netdevice::{NetDevice, LOOPBACK_IFINDEX}, //
     },
-    policy::{Standing, Why}, //
+    policy::{Reply, Standing, Why}, //
 };
 use core::{net::Ipv4Addr, ptr};
 use kernel::sync::rcu;
-
-/// What becomes of a reply.
-pub(crate) enum Reply<D> {
-    /// It may go.
-    Due,
-    /// It must not: because of this device, or of one that has gone.
-    Early(Option<Why<D>>),
-}
 
 impl Namespace {
     /// Returns how `addr` stands for `here`, the device that received or will send an ARP packet with it. In the packet

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The line to the runner: reports go out, orders come in.
+//! The line to the runner, for reports and orders.
 
 use crate::machine;
 use anyhow::{Context, Result};
@@ -11,27 +11,27 @@ use std::{
     os::fd::AsFd,
 };
 
-/// The line, or what stands in for it where there is no runner.
+/// The line, or its replacement if there is no runner.
 pub(crate) enum Line {
-    /// A serial port.
+    /// JSON, on a serial port or on standard output.
     Runner(File),
     /// KTAP on standard output.
     Ktap {
-        /// Results so far.
+        /// Number of results so far.
         results: usize,
-        /// Failures among them.
+        /// Number of failures among them.
         failures: usize,
     },
 }
 
 impl Line {
-    /// Opens the one of a virtual machine, and what comes in by it: the orders.
+    /// Opens a virtual machine's line. Returns the orders from it too.
     pub(crate) fn serial() -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
         let port = machine::serial_port()?;
         Self::of(port.try_clone()?, port)
     }
 
-    /// As [`Self::serial`], for a runner on this machine: standard input and output.
+    /// As [`Self::serial`], on standard input and output, for a runner on this machine.
     pub(crate) fn standard() -> Result<(Self, impl Iterator<Item = Result<Order>>)> {
         let [input, output] = [io::stdin().as_fd(), io::stdout().as_fd()]
             .map(|end| end.try_clone_to_owned().map(File::from));
@@ -45,7 +45,7 @@ impl Line {
         Ok((Self::Runner(port), orders))
     }
 
-    /// Prints what comes of cases as KTAP.
+    /// Prints results as KTAP instead.
     pub(crate) fn ktap() -> Self {
         Self::Ktap {
             results: 0,
@@ -53,7 +53,7 @@ impl Line {
         }
     }
 
-    /// Whether cases were run, and no printed result is a failure.
+    /// Whether KTAP was printed with at least one result and no failure.
     pub(crate) fn all_passed(&self) -> bool {
         matches!(
             self,

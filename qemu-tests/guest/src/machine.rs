@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machine: its mounts, its line to the runner, its shell, its end. PID 1 has it to itself; `make check` has a part
-//! of it, beside what else it does.
+//! The machine: its mounts, its serial port, its shell, its end. As PID 1, the guest has it to itself. For `make check`, it
+//! shares the machine with other tasks.
 
 use anyhow::{Context, Result};
 use nix::{
@@ -22,21 +22,21 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Whether this is PID 1, whose machine it is.
+/// Whether this is PID 1.
 pub(crate) fn is_ours() -> bool {
     std::process::id() == 1
 }
 
 static IS_SHARED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the machine does something else besides.
+/// Whether the machine has other tasks.
 pub(crate) fn is_shared() -> bool {
     IS_SHARED.load(Ordering::Relaxed)
 }
 
-/// Moves into the folder that this program lies in, which becomes the root, with mounts that nobody else sees and a network
-/// namespace for what is outside of hosts. All of it goes with this process and its children. The modules of the kernel
-/// stay where the machine has them.
+/// Makes the folder of this program the root, with mounts that no other process sees, and with a network namespace that
+/// stands for the machine outside of all hosts. All of that ends with this process and its children. The kernel's modules
+/// stay visible.
 pub(crate) fn move_in() -> Result<()> {
     IS_SHARED.store(true, Ordering::Relaxed);
     const MODULES: &str = "lib/modules";
@@ -45,7 +45,7 @@ pub(crate) fn move_in() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
-    // A root is a mount: `ip netns exec` and its like change how it propagates.
+    // The root must be a mount: `ip netns exec` changes its propagation.
     nix::mount::mount(
         Some(root),
         root,
@@ -70,7 +70,7 @@ pub(crate) fn move_in() -> Result<()> {
     mount()
 }
 
-/// Mounts what programs expect, and gives busybox's applets their names.
+/// Mounts the file systems that programs expect, and creates links for busybox's applets.
 pub(crate) fn mount() -> Result<()> {
     for (kind, at) in [
         ("devtmpfs", "/dev"),
@@ -83,7 +83,7 @@ pub(crate) fn mount() -> Result<()> {
         nix::mount::mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>)
             .with_context(|| format!("cannot mount {at}"))?;
     }
-    // Where the kernel has them.
+    // Only some kernels have these.
     for (kind, at) in [("debugfs", "/sys/kernel/debug"), ("bpf", "/sys/fs/bpf")] {
         let _ = nix::mount::mount(Some(kind), at, Some(kind), MsFlags::empty(), None::<&str>);
     }
@@ -93,14 +93,14 @@ pub(crate) fn mount() -> Result<()> {
     Ok(())
 }
 
-/// The kernel's name of the second serial port.
+/// The kernel's name for the second serial port.
 const PORT: &str = if cfg!(target_arch = "aarch64") {
     "/dev/ttyAMA1"
 } else {
     "/dev/ttyS1"
 };
 
-/// Whether the kernel that is running has a module, or what the module is, built in. By its name or one of its aliases.
+/// Whether the running kernel has a module, by name or alias, or has it built in.
 pub(crate) fn has_module(name: &str) -> Result<bool> {
     let status = Command::new("modprobe")
         .args(["--dry-run", "--quiet", name])
@@ -108,7 +108,7 @@ pub(crate) fn has_module(name: &str) -> Result<bool> {
     Ok(status.success())
 }
 
-/// The second serial port, without the manners of a terminal.
+/// Opens the second serial port in raw mode.
 pub(crate) fn serial_port() -> Result<File> {
     let port = OpenOptions::new()
         .read(true)
@@ -121,7 +121,7 @@ pub(crate) fn serial_port() -> Result<File> {
     Ok(port)
 }
 
-/// Runs a command line: its exit status, and what it printed to either stream.
+/// Runs a command line. Returns its exit status and its output on stdout and stderr.
 pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
     let output = Command::new("/bin/sh")
         .args(["-c", &format!("exec 2>&1; {command}")])
@@ -131,10 +131,10 @@ pub(crate) fn shell(command: &str) -> Result<(i32, String)> {
     Ok((output.status.code().unwrap_or(-1), text))
 }
 
-/// Waits for an RCU grace period: what a packet was doing when this was called, it has done.
+/// Waits for an RCU grace period: packets that were being handled have been handled when this returns.
 pub(crate) fn wait_for_grace_period() -> Result<()> {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: The system call takes three integers, and changes nothing.
+    // SAFETY: The system call takes three integers and accesses no memory of the caller.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     Errno::result(result).context("membarrier")?;
     Ok(())
@@ -152,7 +152,7 @@ pub(crate) fn renames_what_is_up() -> Result<bool> {
     Ok(shell(script)?.0 == 0)
 }
 
-/// Switches the machine off, or has its PID 1 do it.
+/// Switches the machine off, through its PID 1 if that is another process.
 pub(crate) fn off() {
     if is_ours() {
         nix::unistd::sync();

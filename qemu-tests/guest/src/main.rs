@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders. In a machine
-//! that has another PID 1, systemd, it is a service of that.
+//! PID 1 of the laboratory's virtual machines: brings the machine up and carries out the runner's orders. On a system with
+//! systemd it is a service.
 //!
-//! Without a runner, `init cases [PATTERNS]` runs cases and prints KTAP: as PID 1 (`rdinit=/init -- cases`), or in a
-//! chroot of a machine that is there for it. On a machine that does something else, `init check` is a process of the
-//! runner's.
+//! Without a runner, `init cases [PATTERNS]` runs cases and prints KTAP, as PID 1 (`rdinit=/init -- cases`) or in a chroot
+//! on a machine of its own. On a machine with other tasks, the runner starts `init check`.
 
 mod bench;
 mod cases;
@@ -24,7 +23,7 @@ use line::Line;
 use protocol::{Order, Report};
 use std::process::ExitCode;
 
-/// Runs the cases that the patterns ask for, without a runner: whether all passed.
+/// Runs the cases that match the patterns, without a runner. Returns whether all passed.
 fn run_cases(patterns: &str) -> Result<bool> {
     machine::mount()?;
     let mut line = Line::ktap();
@@ -32,7 +31,7 @@ fn run_cases(patterns: &str) -> Result<bool> {
     Ok(line.all_passed())
 }
 
-/// Carries out orders on a virtual machine, from where this or systemd started it to its end.
+/// Carries out the runner's orders on a virtual machine until it is switched off.
 fn serve() -> Result<()> {
     if machine::is_ours() {
         machine::mount()?;
@@ -41,11 +40,11 @@ fn serve() -> Result<()> {
     obey(line, orders)
 }
 
-/// Carries out orders on a machine that does something else.
+/// Carries out the runner's orders on a machine with other tasks.
 fn check() -> Result<()> {
     machine::move_in()?;
     lab::module::load()
-        .context("this kernel does not take the module; the kernel log (dmesg) may say why")?;
+        .context("this kernel refuses the module; the kernel log (dmesg) may say why")?;
     let (line, orders) = Line::standard()?;
     obey(line, orders)
 }
@@ -96,7 +95,7 @@ fn main() -> ExitCode {
         _ => serve().map(|()| true),
     };
     let well = result.unwrap_or_else(|error| {
-        // To the console: the runner takes it for a splat.
+        // On the console, where the runner finds it as a complaint.
         println!("guest panicked at {error:?}");
         false
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Just enough of rtnetlink to add an address or a device without a program in between.
+//! Just enough of rtnetlink to add and remove an address or a device without starting a program.
 
 use anyhow::{ensure, Context, Result};
 use nix::{
@@ -22,14 +22,14 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-/// A socket to the namespace that it was opened in.
+/// A socket, for the namespace in which it was opened.
 pub(crate) struct Netlink(OwnedFd);
 
 /// A request.
 pub(crate) struct Request(Vec<u8>);
 
 impl Netlink {
-    /// Opens one to the current namespace.
+    /// Opens a socket for the current namespace.
     pub(crate) fn open() -> Result<Self> {
         let socket = socket(
             AddressFamily::Netlink,
@@ -40,13 +40,13 @@ impl Netlink {
         Ok(Self(socket))
     }
 
-    /// Sends a request: it has been carried out when this returns. [`Self::outcome`] says how.
+    /// Sends a request. The kernel has carried it out when this returns; [`Self::outcome`] returns the result.
     pub(crate) fn send(&self, request: &Request) -> Result<()> {
         send(self.0.as_raw_fd(), &request.0, MsgFlags::empty()).context("netlink")?;
         Ok(())
     }
 
-    /// What came of the request.
+    /// Returns the result of the last request.
     pub(crate) fn outcome(&self) -> Result<()> {
         let mut answer = [0; 4096];
         let len = recv(self.0.as_raw_fd(), &mut answer, MsgFlags::empty())?;

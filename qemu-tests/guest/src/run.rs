@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Running cases: each in a laboratory of its own, with the module loaded, on a kernel that is well after it.
+//! Runs cases: each in a laboratory of its own, with the module loaded. No case may taint the kernel.
 
 use crate::{
     cases,
@@ -15,8 +15,8 @@ use std::{fs, time::Instant};
 /// The story of a case.
 type Story = dyn Fn(&mut Lab) -> Result<()>;
 
-/// Runs the cases that the patterns ask for, and reports each. On a machine that does something else, those that need it
-/// to themselves are none.
+/// Runs the cases that match the patterns and reports each. On a machine with other tasks, leaves out those that need the
+/// machine to themselves.
 pub(crate) fn matching(patterns: &str, line: &mut Line) -> Result<()> {
     let cases: Vec<&Case> = cases::all()
         .filter(|case| asked_for(case.name, patterns))
@@ -29,7 +29,7 @@ pub(crate) fn matching(patterns: &str, line: &mut Line) -> Result<()> {
     Ok(())
 }
 
-/// Runs the random comparisons of a seed and the following ones, as many as make `operations`.
+/// Runs the random comparisons of consecutive seeds, as many as it takes for `operations`.
 pub(crate) fn soak(seed: u64, operations: usize, line: &mut Line) -> Result<()> {
     let seeds = seed..seed + operations.div_ceil(random::OPERATIONS) as u64;
     line.report(&Report::Plan(seeds.clone().count()))?;
@@ -77,8 +77,8 @@ fn run_one(name: &str, story: &Story, line: &mut Line) -> Result<()> {
     }))
 }
 
-/// A kernel is tainted by a module from out of its tree, without a signature, and by nothing else that was not
-/// `known` already. What it says of its complaints, the runner looks for in its log.
+/// Fails if the kernel has new taints other than those of an unsigned out-of-tree module. The runner checks the kernel's
+/// log.
 fn well(known: u64) -> Result<()> {
     const OUT_OF_TREE_UNSIGNED: u64 = (1 << 12) | (1 << 13);
     let new = taint()? & !(known | OUT_OF_TREE_UNSIGNED);
@@ -96,7 +96,7 @@ mod tests {
     use crate::cases;
     use std::collections::BTreeSet;
 
-    /// Every row names its cases, and every case of a row stands in it.
+    /// Every row names its cases, and every case with a row in its name is named there.
     #[test]
     fn the_documentation_has_every_row_and_case() {
         let text = include_str!("../../../Documentation/semantics.md");

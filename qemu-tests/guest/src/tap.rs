@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A raw socket on one network device: sends any frame, and sees all that pass.
+//! A raw socket on one network device, which sends any frame and sees every frame that passes.
 
 use anyhow::{Context, Result};
 use nix::{
@@ -22,30 +22,30 @@ use std::{
 
 /// A frame that passed a device.
 pub(crate) struct Passed {
-    /// The device received it; else it sent it.
+    /// Whether the device received it. If not, it sent it.
     pub(crate) received: bool,
-    /// From the Ethernet header on.
+    /// The frame, with its Ethernet header.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The socket. It stays with its device, wherever the process goes.
+/// The socket. It stays bound to its device if the process changes its namespace.
 pub(crate) struct Tap {
     socket: OwnedFd,
-    /// Room for any frame.
+    /// Has room for any frame.
     buffer: RefCell<Box<[u8]>>,
 }
 
 impl Tap {
-    /// Opens one on a device of the current namespace.
+    /// Opens a socket on a device of the current namespace.
     pub(crate) fn open(device: &str) -> Result<Self> {
         Self::bound(device, SockProtocol::EthAll as u16)
     }
 
-    /// Opens one that sees only what the device receives.
+    /// Opens a socket that sees only what the device receives.
     pub(crate) fn receiver(device: &str) -> Result<Self> {
         let tap = Self::open(device)?;
         let on: libc::c_int = 1;
-        // SAFETY: The pointer is to an integer of that length.
+        // SAFETY: The pointer is valid for reading an integer of that length.
         let result = unsafe {
             libc::setsockopt(
                 tap.socket.as_raw_fd(),
@@ -59,13 +59,13 @@ impl Tap {
         Ok(tap)
     }
 
-    /// Opens one that only sends: nothing that passes is copied to it.
+    /// Opens a socket that only sends, so that no frame is copied to it.
     pub(crate) fn sender(device: &str) -> Result<Self> {
         Self::bound(device, 0)
     }
 
     fn bound(device: &str, protocol: u16) -> Result<Self> {
-        // No protocol yet: nothing of other devices is to get in before the socket is bound.
+        // Without a protocol, it receives no frames of other devices until it is bound.
         let tap = socket(
             AddressFamily::Packet,
             SockType::Raw,
@@ -84,7 +84,7 @@ impl Tap {
             sll_addr: [0; 8],
         };
         let len = size_of::<libc::sockaddr_ll>() as u32;
-        // SAFETY: The pointer is to a `sockaddr_ll` of that length.
+        // SAFETY: The pointer is valid for reading a `sockaddr_ll` of that length.
         let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(len)) }
             .context("no link address")?;
         bind(tap.as_raw_fd(), &address)?;
@@ -100,13 +100,13 @@ impl Tap {
         Ok(())
     }
 
-    /// The next frame that passed; `None` if none did until `deadline`.
+    /// Returns the next frame that passed, or `None` if none has until `deadline`.
     pub(crate) fn next(&self, deadline: Instant) -> Result<Option<Passed>> {
         let mut buffer = self.buffer.borrow_mut();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            // Rounded up: what has not quite come is not to be missed by a poll of no length.
+            // Round up, so that the last poll before the deadline does wait.
             let timeout = PollTimeout::try_from(left + Duration::from_micros(999))
                 .unwrap_or(PollTimeout::MAX);
             if poll(&mut ready, timeout)? == 0 {
@@ -120,7 +120,7 @@ impl Tap {
                         bytes: buffer[..len].to_vec(),
                     }));
                 }
-                // The device was down for a while; it is told once.
+                // The device was down in between. This is reported once.
                 Err(Errno::ENETDOWN) => {}
                 Err(error) => return Err(error).context("cannot receive"),
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A network device whose other end is a file: what a virtual machine or a VPN is, to the kernel. Unlike a raw
-//! socket it can say of what pieces a packet is made, and be of any hardware type.
+//! A network device whose other end is a file, as for a virtual machine or a VPN. Unlike a raw socket, it determines the
+//! fragments of a packet's buffer, and can be of any hardware type.
 
 use crate::machine;
 use anyhow::{bail, Context, Result};
@@ -26,11 +26,11 @@ use std::{
 ioctl_write_ptr_bad!(set_interface, libc::TUNSETIFF, libc::ifreq);
 ioctl_write_int_bad!(set_link_type, libc::TUNSETLINK);
 
-/// The file. The device goes when it is closed.
+/// The file. Closing it removes the device.
 pub(crate) struct Tun(File);
 
 impl Tun {
-    /// Makes an Ethernet device, which takes a packet in the pieces in which it is written.
+    /// Creates an Ethernet device. The buffer of a packet has the fragments with which it is written.
     pub(crate) fn ethernet_in_pieces(name: &str) -> Result<Self> {
         Self::open(
             name,
@@ -38,17 +38,17 @@ impl Tun {
         )
     }
 
-    /// Makes a device of a hardware type (`ARPHRD_*`), without a link-layer header: a packet begins with two bytes
-    /// of nothing and its EtherType.
+    /// Creates a device of a hardware type (`ARPHRD_*`) without a link-layer header. A packet begins with two zero bytes and
+    /// its EtherType.
     pub(crate) fn of_type(name: &str, hardware: i32) -> Result<Self> {
         let tun = Self::open(name, libc::IFF_TUN)?;
-        // SAFETY: The descriptor is a tun device's, and the argument is no pointer.
+        // SAFETY: The descriptor is that of a tun device, and the argument is an integer.
         unsafe { set_link_type(tun.0.as_raw_fd(), hardware) }.context("TUNSETLINK")?;
         Ok(tun)
     }
 
     fn open(name: &str, flags: i32) -> Result<Self> {
-        // Where there is a udev, it knows by modules.devname that the file comes with the module.
+        // Without udev, nothing loads the module when the file is opened.
         machine::shell("modprobe -q tun")?;
         let file = OpenOptions::new()
             .read(true)
@@ -56,27 +56,27 @@ impl Tun {
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open("/dev/net/tun")
             .context("/dev/net/tun")?;
-        // SAFETY: Zeroes are a valid `ifreq`.
+        // SAFETY: All zeroes are a valid `ifreq`.
         let mut request: libc::ifreq = unsafe { mem::zeroed() };
         for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
             *to = from as libc::c_char;
         }
         request.ifr_ifru.ifru_flags = flags as libc::c_short;
-        // SAFETY: The descriptor is a tun device's, the request a valid `ifreq`.
+        // SAFETY: The descriptor is that of a tun device, and the pointer is to a valid `ifreq`.
         unsafe { set_interface(file.as_raw_fd(), &request) }.context("TUNSETIFF")?;
         Ok(Self(file))
     }
 
-    /// Lets the kernel receive a packet that is made of these pieces.
+    /// Makes the kernel receive a packet with these fragments.
     pub(crate) fn send(&mut self, pieces: &[&[u8]]) -> Result<()> {
         let pieces: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         self.0
             .write_vectored(&pieces)
-            .context("the device does not take a packet")?;
+            .context("the device does not accept a packet")?;
         Ok(())
     }
 
-    /// The next packet that the kernel sent; `None` if none comes within that many milliseconds.
+    /// Returns the next packet that the kernel sends, or `None` if there is none within that many milliseconds.
     pub(crate) fn next(&mut self, milliseconds: u16) -> Result<Option<Vec<u8>>> {
         let mut bytes = vec![0; 1 << 16];
         let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];

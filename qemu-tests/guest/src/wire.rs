@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A wire from a host to its neighbour: the neighbour's end is where cases ask and listen.
+//! A wire between a host and its neighbour. Cases send and listen at the neighbour's end.
 
 use crate::tap::{Passed, Tap};
 use anyhow::{bail, Context, Result};
@@ -14,13 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long something may take that must come.
+/// How long to wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A type that no protocol has ("local experimental").
+/// The EtherType "local experimental 1", which no protocol uses.
 const FENCE: [u8; 2] = [0x88, 0xb5];
 
-/// A request to be sent from the neighbour's end.
+/// An ARP request of the neighbour.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
     tip: Ipv4Addr,
@@ -35,7 +35,7 @@ enum Cast {
     Unicast,
 }
 
-/// "Who has `tip`?", by broadcast, from the neighbour's address.
+/// Asks for `tip`, by broadcast, from the neighbour's address.
 pub(crate) fn who_has(tip: Ipv4Addr) -> Probe {
     Probe {
         tip,
@@ -45,25 +45,25 @@ pub(crate) fn who_has(tip: Ipv4Addr) -> Probe {
 }
 
 impl Probe {
-    /// To the host's own hardware address, as from a neighbour that refreshes its entry.
+    /// Sends it to the host's own hardware address, as a neighbour that refreshes its entry does.
     pub(crate) fn unicast(self) -> Self {
         let to = Cast::Unicast;
         Self { to, ..self }
     }
 
-    /// To a multicast address.
+    /// Sends it to a multicast address.
     pub(crate) fn multicast(self) -> Self {
         let to = Cast::Multicast;
         Self { to, ..self }
     }
 
-    /// From another address.
+    /// Sends it from another address.
     pub(crate) fn from(self, sip: Ipv4Addr) -> Self {
         let sip = Some(sip);
         Self { sip, ..self }
     }
 
-    /// As duplicate address detection (RFC 5227) asks: from no address.
+    /// Makes it a probe of duplicate address detection (RFC 5227): the sender address is zero.
     pub(crate) fn dad(self) -> Self {
         self.from(Ipv4Addr::UNSPECIFIED)
     }
@@ -71,7 +71,7 @@ impl Probe {
 
 /// The wire.
 pub(crate) struct Wire {
-    /// Its ends.
+    /// Names both ends.
     name: String,
     /// The neighbour's end.
     near: Tap,
@@ -79,9 +79,9 @@ pub(crate) struct Wire {
     far: Tap,
     /// The hardware address of the neighbour's end.
     pub(crate) near_mac: Mac,
-    /// That of the host's end.
+    /// The hardware address of the host's end.
     pub(crate) far_mac: Mac,
-    /// What the neighbour says its address is.
+    /// The neighbour's address.
     neighbour: Ipv4Addr,
     fences: Cell<u32>,
     since: Instant,
@@ -89,7 +89,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// A wire between two taps.
+    /// Creates a wire between two taps.
     pub(crate) fn new(
         name: String,
         near: (Tap, Mac),
@@ -109,7 +109,7 @@ impl Wire {
         }
     }
 
-    /// All that passed so far.
+    /// Returns all frames so far.
     pub(crate) fn seen(&self) -> Vec<Frame> {
         self.seen.borrow().clone()
     }
@@ -123,8 +123,8 @@ impl Wire {
         )
     }
 
-    /// Waits until frames pass in both directions: a device that comes up has its carrier at once, but its
-    /// peer takes notice some time later, and loses what it is to send until then.
+    /// Waits until frames pass in both directions. A device that comes up has its carrier at once, but its peer notices
+    /// later, and drops what it sends until then.
     pub(crate) fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -138,10 +138,10 @@ impl Wire {
                 return Ok(());
             }
         }
-        bail!("nothing passes {}", self.name)
+        bail!("no frame passes {}", self.name)
     }
 
-    /// Whether a frame comes soon. That the device went down is an error of the socket's, to be told once.
+    /// Whether a frame arrives soon. Ignores errors: the socket reports once that the device went down.
     fn comes(tap: &Tap, frame: &[u8]) -> bool {
         let soon = Instant::now() + Duration::from_millis(20);
         loop {
@@ -167,10 +167,10 @@ impl Wire {
         self.near.send(frame)
     }
 
-    /// What came from the host since the last call, complete up to now.
+    /// Returns all frames from the host since the last call, complete up to now.
     ///
-    /// A frame goes to the host and another back. Both ends handle their frames in order, so what the host did
-    /// about earlier frames has come when the second is here: silence needs no waiting.
+    /// Sends a frame to the host and another one back. Both ends handle frames in order, so all replies to earlier frames
+    /// have arrived before the second one. Silence needs no time-out.
     pub(crate) fn heard(&self) -> Result<Vec<Vec<u8>>> {
         let (there, back) = self.fence();
         let mut heard = Vec::new();
@@ -180,7 +180,7 @@ impl Wire {
                 heard.push(passed.bytes);
             }
         };
-        // A flood may have filled the taps, and then the fences would be lost.
+        // A flood may have filled the taps, which would drop these frames.
         while self.far.next(Instant::now())?.is_some() {}
         while let Some(passed) = self.near.next(Instant::now())? {
             keep(passed);
@@ -207,13 +207,13 @@ impl Wire {
         }
     }
 
-    /// The ARP among [`Self::heard`].
+    /// Returns the ARP packets among [`Self::heard`].
     pub(crate) fn heard_arp(&self) -> Result<Vec<Arp>> {
         let heard = self.heard()?;
         Ok(heard.iter().filter_map(|frame| Arp::read(frame)).collect())
     }
 
-    /// The source addresses of the IPv4 packets among [`Self::heard`].
+    /// Returns the source addresses of the IPv4 packets among [`Self::heard`].
     pub(crate) fn heard_sources(&self) -> Result<Vec<Ipv4Addr>> {
         let heard = self.heard()?;
         Ok(heard
@@ -222,7 +222,7 @@ impl Wire {
             .collect())
     }
 
-    /// The request that a probe stands for.
+    /// Builds the packet of a request.
     pub(crate) fn request(&self, probe: &Probe) -> Arp {
         Arp {
             from: self.near_mac,
@@ -259,8 +259,8 @@ impl Wire {
             .count())
     }
 
-    /// Asks for `tip` and counts the replies until another device of the host than the wire's end answers for
-    /// `own`: for devices that hear broadcasts later than others, but in order.
+    /// Asks for `tip` and counts the replies until another device of the host than the wire's end replies for `own`. For
+    /// devices that receive broadcasts later than others, but in order.
     pub(crate) fn replies_until(&self, tip: Ipv4Addr, own: Ipv4Addr) -> Result<usize> {
         self.heard()?;
         self.send(&self.request(&who_has(tip)).bytes())?;
@@ -280,45 +280,42 @@ impl Wire {
                 return Ok(count);
             }
         }
-        bail!("no answer for {own}, which its device should have heard")
+        bail!("no reply for {own}, although its device receives requests")
     }
 
-    /// The request must be answered: once, by the host's end.
+    /// Fails unless the request gets one reply, from the host's end.
     pub(crate) fn answered(&self, probe: Probe) -> Result<()> {
         let replies = self.ask(&probe)?;
         let [reply] = &replies[..] else {
-            bail!(
-                "{} answers to {probe:?} where one was expected",
-                replies.len()
-            );
+            bail!("{} replies to {probe:?}, expected one", replies.len());
         };
         if reply.sha != self.far_mac || reply.to != self.near_mac {
-            bail!("a wrong answer to {probe:?}: {reply}");
+            bail!("wrong reply to {probe:?}: {reply}");
         }
         Ok(())
     }
 
-    /// The request must stay unanswered.
+    /// Fails if the request gets a reply.
     pub(crate) fn silent(&self, probe: Probe) -> Result<()> {
         match &self.ask(&probe)?[..] {
             [] => Ok(()),
-            [reply, ..] => bail!("an answer to {probe:?} where none was expected: {reply}"),
+            [reply, ..] => bail!("reply to {probe:?}, expected none: {reply}"),
         }
     }
 
-    /// The sender address that the host's requests for `target` carried, since the last look.
+    /// Returns the sender address of the host's requests for `target` since the last call.
     pub(crate) fn announced(&self, target: Ipv4Addr) -> Result<Ipv4Addr> {
         let mut asked = self.heard_arp()?;
         asked.retain(|arp| arp.is_request() && arp.tip == target);
         match &asked[..] {
             [first, rest @ ..] if rest.iter().all(|arp| arp.sip == first.sip) => Ok(first.sip),
-            [] => bail!("no request for {target} where one was expected"),
+            [] => bail!("no request for {target}, expected one"),
             _ => bail!("requests for {target} from several addresses"),
         }
     }
 }
 
-/// What passed a wire, a line a frame.
+/// Describes frames, one per line.
 pub(crate) fn tell(frames: &[Frame]) -> String {
     let mut text = String::new();
     for frame in frames {

@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Addresses and the routes that come with them: net/ipv4/devinet.c and fib_frontend.c.
+//! Addresses and their routes: net/ipv4/devinet.c and fib_frontend.c.
 
 use crate::{
     fib::{Route, Type, LOCAL},
-    operation::Kind,
-    Host, Knob, Outcome, Prefix, Scope, Slot,
+    host::{Address, Host},
+    operation::{Kind, Knob, Outcome, Slot},
+    prefix::{Prefix, Scope},
 };
 use std::net::Ipv4Addr;
-
-/// `struct in_ifaddr`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Address {
-    pub(crate) prefix: Prefix,
-    pub(crate) scope: Scope,
-    pub(crate) secondary: bool,
-}
-
-impl Address {
-    pub(crate) fn local(&self) -> Ipv4Addr {
-        self.prefix.addr
-    }
-
-    fn is_in_subnet_of(&self, other: &Address) -> bool {
-        self.prefix.network() == other.prefix.network()
-    }
-}
 
 impl Host {
     /// `inet_ifa_byprefix`.
@@ -47,7 +30,7 @@ impl Host {
         }
     }
 
-    /// The route to the subnet of a primary address. On lo the whole subnet is local.
+    /// Returns the route to the subnet of a primary address. On lo, the whole subnet is local.
     fn subnet_route(&self, slot: Slot, primary: &Address) -> Route {
         let (table, kind, scope) = match slot.kind() {
             Kind::Loopback => (LOCAL, Type::Local, Scope::Host),
@@ -79,7 +62,7 @@ impl Host {
         }
     }
 
-    /// `fib_del_ifaddr`. `promoting`: the primary address that goes, in favour of a secondary one.
+    /// `fib_del_ifaddr`. `promoting` is the primary address that is replaced by a secondary one.
     fn remove_routes(
         &mut self,
         slot: Slot,
@@ -186,7 +169,7 @@ impl Host {
         Outcome::Done
     }
 
-    /// `__inet_del_ifa` of the address at a place of the device's list. `dead`: the whole list goes.
+    /// `__inet_del_ifa`, for the address at index `at` of the device's list. `dead` means that the whole list is removed.
     pub(crate) fn delete_address(&mut self, slot: Slot, at: usize, dead: bool) {
         let address = self.addresses(slot)[at];
         let mut promoted = None;
@@ -225,14 +208,14 @@ impl Host {
         }
     }
 
-    /// Makes a secondary address the primary one in the place of `old`, which was at `at`.
+    /// Makes a secondary address the primary one in place of `old`, which was at index `at`.
     fn promote(&mut self, slot: Slot, at: usize, old: &Address, mut promoted: Address) {
         let Some(ip) = self.ip_mut(slot) else { return };
         let list = &mut ip.addresses;
         let Some(from) = list.iter().position(|a| a.prefix == promoted.prefix) else {
             return;
         };
-        // Behind the last primary address that may come before it.
+        // After the last primary address that may precede it.
         let to = (at..from)
             .rev()
             .find(|other| !list[*other].secondary && old.scope <= list[*other].scope)
@@ -255,7 +238,10 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::*, Directory, Operation};
+    use crate::{
+        operation::{Directory, Operation},
+        testing::*,
+    };
 
     fn list(host: &Host, slot: Slot) -> Vec<(u8, bool)> {
         let last = |a: &Address| (a.local().octets()[3], a.secondary);

@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which operations a host can try, and how a person would type them.
+//! Which operations are possible, and their commands.
 
-use crate::{operation::Kind, Directory, Host, Knob, Operation, Scope, Slot};
+use crate::{
+    host::Host,
+    operation::{Directory, Kind, Knob, Operation, Slot},
+    prefix::Scope,
+};
 
-/// How a person would do an operation.
+/// The command for an operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// The arguments of `ip`.
     Ip(String),
-    /// A file below /proc/sys, and what is written into it.
+    /// A file below /proc/sys, and the value to write.
     Sysctl(String, i32),
-    /// Makes the second namespace.
+    /// Creates the second namespace.
     MakeAnnex {
-        /// It starts with the host's `all` and `default` (net.core.devconf_inherit_init_net).
+        /// Whether it starts with the host's `all` and `default` (net.core.devconf_inherit_init_net).
         inherits: bool,
     },
-    /// The same as on the host, in the second namespace.
+    /// A command in the second namespace.
     InAnnex(Box<Command>),
 }
 
 impl Host {
     /// The name of the host's namespace.
     pub const NAME: &'static str = "host";
-    /// The name of the second one.
+    /// The name of the second namespace.
     pub const ANNEX: &'static str = "annex";
 
-    /// Whether an operation can be tried: it has its devices, and would be a change or a refusal.
+    /// Whether an operation makes sense: its devices exist, and it would either change something or be refused.
     pub fn can_try(&self, operation: &Operation) -> bool {
         let is_virtual = |slot: Slot| matches!(slot.kind(), Kind::Dummy | Kind::Vrf(_));
         match *operation {
@@ -53,7 +57,7 @@ impl Host {
                 self.exists(slot) && matches!(slot.kind(), Kind::Wire | Kind::Dummy)
             }
             Operation::AddLocalRule(place) => !self.fib.has_local_rule(place),
-            // One of the two always stays.
+            // One of the two must stay.
             Operation::RemoveLocalRule(place) => {
                 self.fib.has_local_rule(place) && self.fib.has_local_rule(place.other())
             }
@@ -70,7 +74,7 @@ impl Host {
         }
     }
 
-    /// Whether the directory is there, or its device.
+    /// Whether the directory's device exists.
     pub(crate) fn has_directory(&self, directory: Directory) -> bool {
         match directory {
             Directory::All | Directory::Default => true,
@@ -78,7 +82,7 @@ impl Host {
         }
     }
 
-    /// The file of a knob, below /proc/sys.
+    /// Returns the file of a knob, below /proc/sys.
     pub fn file(&self, directory: Directory, knob: Knob) -> String {
         let directory = match directory {
             Directory::All => "all",
@@ -88,7 +92,7 @@ impl Host {
         format!("net/ipv4/conf/{directory}/{}", knob.name())
     }
 
-    /// How a person would do an operation now.
+    /// Returns the command for an operation in the current state.
     pub fn command(&self, operation: &Operation) -> Command {
         let dev = |slot: Slot| self.name(slot);
         Command::Ip(match *operation {

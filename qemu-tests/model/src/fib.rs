@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The routing tables: net/ipv4/fib_trie.c and fib_rules.c, as far as addresses and VRFs go.
+//! The routing tables, as far as addresses and VRFs use them: net/ipv4/fib_trie.c and fib_rules.c.
 
-use crate::{operation::Place, Prefix, Scope, Slot};
+use crate::{
+    operation::{Place, Slot},
+    prefix::{Prefix, Scope},
+};
 use std::{cmp::Reverse, net::Ipv4Addr};
 
 pub(crate) const LOCAL: u32 = 255;
@@ -20,18 +23,18 @@ pub(crate) struct Route {
     pub(crate) dst: Prefix,
     pub(crate) kind: Type,
     pub(crate) scope: Scope,
-    /// What the kernel gives to the routes that it makes of an address. One made by hand has none.
+    /// The preferred source. Routes that the kernel makes for an address have one, manual routes do not.
     pub(crate) prefsrc: Option<Ipv4Addr>,
     pub(crate) dev: Slot,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Fib {
-    /// In the order in which they were added: of equal prefixes the first counts.
+    /// In the order in which they were added: the first of equal prefixes is used.
     routes: Vec<Route>,
-    /// A rule was added: a VRF's, or one by hand. It is never taken back.
+    /// Whether a rule was ever added, for a VRF or by hand.
     has_rules: bool,
-    /// Where there is a rule for the table "local".
+    /// The positions of rules for the table "local".
     local_rules: Vec<Place>,
 }
 
@@ -68,9 +71,9 @@ impl Fib {
         self.has_rules
     }
 
-    /// `fib_table_lookup`: the route to `dst`, by `oif` if it is given.
+    /// `fib_table_lookup`: returns the route to `dst`, through `oif` if given.
     pub(crate) fn in_table(&self, table: u32, dst: Ipv4Addr, oif: Option<Slot>) -> Option<&Route> {
-        // Until there are rules, the tables "local" and "main" are one trie, whichever is looked up.
+        // Without rules, the tables "local" and "main" share one trie.
         let tables = match table {
             LOCAL | MAIN if !self.has_rules => [LOCAL, MAIN],
             table => [table, table],
@@ -82,7 +85,7 @@ impl Fib {
             .min_by_key(|route| (Reverse(route.dst.len), Reverse(route.table)))
     }
 
-    /// `fib_lookup`: the route to `dst` for what comes in or goes out by a device of the VRF with that table.
+    /// `fib_lookup`: returns the route to `dst` for packets of a device in the VRF with that table.
     pub(crate) fn lookup(
         &self,
         vrf: Option<u32>,
@@ -101,13 +104,13 @@ impl Fib {
         .find_map(|table| self.in_table(table, dst, oif))
     }
 
-    /// Whether an address is local by a table: `inet_addr_type_table`.
+    /// `inet_addr_type_table`: whether an address is local according to a table.
     pub(crate) fn is_local(&self, table: u32, addr: Ipv4Addr) -> bool {
         self.in_table(table, addr, None)
             .is_some_and(|route| route.kind == Type::Local)
     }
 
-    /// Whether the table has a route to exactly that prefix.
+    /// Whether the table has a route to exactly this prefix.
     pub(crate) fn has(&self, table: u32, dst: Prefix) -> bool {
         self.routes
             .iter()
@@ -137,14 +140,14 @@ impl Fib {
         self.is_local(table, prefsrc) || self.is_local(LOCAL, prefsrc)
     }
 
-    /// `fib_table_delete` of what `append` was given.
+    /// `fib_table_delete`, for a route that was given to `append`.
     pub(crate) fn remove(&mut self, route: &Route) {
         if let Some(at) = self.routes.iter().position(|other| other == route) {
             self.routes.remove(at);
         }
     }
 
-    /// Removes the route to a prefix by a device: whether there was one.
+    /// Removes the route to a prefix through a device. Returns whether there was one.
     pub(crate) fn remove_by_hand(&mut self, table: u32, dst: Prefix, dev: Slot) -> bool {
         let found = self
             .routes
@@ -153,13 +156,13 @@ impl Fib {
         found.map(|at| self.routes.remove(at)).is_some()
     }
 
-    /// `fib_sync_down_dev` of a device that went down: its own addresses stay local.
+    /// `fib_sync_down_dev`, for a device that was set down: its addresses stay local.
     pub(crate) fn flush_down(&mut self, dev: Slot) {
         self.routes
             .retain(|route| route.dev != dev || route.kind == Type::Local);
     }
 
-    /// `fib_sync_down_dev` of a device that lost IPv4 or changed its l3 domain.
+    /// `fib_sync_down_dev`, for a device that lost IPv4 or changed its l3 domain.
     pub(crate) fn flush(&mut self, dev: Slot) {
         self.routes.retain(|route| route.dev != dev);
     }

@@ -1,79 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations and probes, all from one seed.
+//! Random operations and probes from a seed.
 
 mod operations;
 mod probes;
 
-use crate::{operation::Kind, Directory, Host, Knob, Operation, Prefix, Probe, Slot};
+use crate::{
+    host::Host,
+    operation::{Directory, Kind, Knob, Operation, Slot},
+    prefix::Prefix,
+    probe::Probe,
+};
 use fastrand::Rng;
-use std::net::Ipv4Addr;
 
 /// An operation, and the probes after it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
-    /// What is looked at then.
+    /// The probes after it.
     pub probes: Vec<Probe>,
 }
 
-/// The addresses that devices may have: few, so that they meet.
-const ADDRESSES: [Ipv4Addr; 7] = [
-    Ipv4Addr::new(10, 0, 0, 1),
-    Ipv4Addr::new(10, 0, 0, 2),
-    Ipv4Addr::new(10, 0, 0, 3),
-    Ipv4Addr::new(10, 1, 0, 1),
-    Ipv4Addr::new(10, 1, 0, 2),
-    Ipv4Addr::new(10, 7, 0, 1),
-    Ipv4Addr::new(10, 7, 0, 2),
-];
-/// Addresses that no device has, but that a local subnet of lo may make the host's.
-const COVERED: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(10, 0, 0, 9),
-    Ipv4Addr::new(10, 1, 0, 9),
-    Ipv4Addr::new(10, 7, 0, 9),
-];
-/// Subnets to which there is at most a route by hand.
-const ELSEWHERE: [Prefix; 2] = [
-    Prefix::new(Ipv4Addr::new(10, 8, 0, 0), 16),
-    Prefix::new(Ipv4Addr::new(10, 9, 0, 0), 16),
-];
-/// Neighbours, in the subnets of [`ADDRESSES`] or out of them by the length of the prefix.
-const NEAR: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(10, 0, 0, 12),
-    Ipv4Addr::new(10, 0, 250, 1),
-    Ipv4Addr::new(10, 1, 250, 1),
-];
-/// The source of a packet that is forwarded.
-const FOREIGN: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
-
-/// Whether an address asks, or is asked for, only once.
-pub fn is_fresh(addr: Ipv4Addr) -> bool {
-    !ADDRESSES.contains(&addr) && !COVERED.contains(&addr)
-}
-
-/// Whose devices.
+/// The namespace that a device is chosen from.
 #[derive(Clone, Copy)]
 enum Of {
     Host,
     Annex,
 }
 
-/// Makes steps. It does them to a host of its own, so that they fit.
+/// Generates steps. It carries them out on a model of its own, so that each is possible.
 pub struct Generator {
     rng: Rng,
     host: Host,
-    /// What is done first, the last of it first.
+    /// The first operations, in reverse order.
     prologue: Vec<Operation>,
-    /// How many fresh addresses there were in 10.0.0.0/24, of neighbours that are asked for and that ask.
+    /// The number of fresh addresses so far in 10.0.0.0/24: targets, and senders.
     fresh: [u8; 2],
-    /// How many there were elsewhere.
+    /// The number of fresh addresses so far elsewhere.
     far: u16,
 }
 
 impl Generator {
-    /// The generator of a seed.
+    /// Creates the generator of a seed.
     pub fn new(seed: u64) -> Self {
         let mut generator = Self {
             rng: Rng::with_seed(seed),
@@ -86,7 +55,7 @@ impl Generator {
         generator
     }
 
-    /// The next step.
+    /// Generates the next step.
     pub fn step(&mut self) -> Step {
         let operation = loop {
             let prologue = self.prologue.pop();
@@ -113,7 +82,7 @@ impl Generator {
         self.any(&slots)
     }
 
-    /// A device that is there, of the host or of its second namespace.
+    /// Returns a device that exists, in the host or in its second namespace.
     fn device(&mut self, of: Of) -> Slot {
         let slots: Vec<Slot> = match (of, self.host.annex()) {
             (Of::Annex, Some(annex)) => annex.slots().collect(),
@@ -143,7 +112,7 @@ impl Generator {
         }
     }
 
-    /// All but lo's 127.0.0.1.
+    /// Returns all addresses except lo's 127.0.0.1.
     fn configured(&self) -> Vec<(Slot, Prefix)> {
         let of = |slot| {
             self.host
@@ -180,7 +149,7 @@ fn is_vrf(kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Seen;
+    use crate::probe::Seen;
 
     #[test]
     fn a_seed_says_all() {
@@ -189,7 +158,7 @@ mod tests {
         assert_ne!(of(7), of(8));
     }
 
-    /// A comparison shows little if the module never makes a difference.
+    /// A comparison proves little if the module never makes a difference.
     #[test]
     fn the_flags_make_a_difference_often() {
         let (mut made, mut decided, mut otherwise) = ([0; 4], [0; 4], [0; 4]);

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done to a host.
+//! Operations on a host, and what they are about: devices, directories, knobs.
 
-use crate::{Prefix, Scope};
+use crate::prefix::{Prefix, Scope};
 
-/// A place for a device. What its device is does not change; whether it is there, and its name, do.
+/// A place for a device. The kind of the device is fixed; its existence and its name are not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot(usize);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Loopback,
-    /// A veth whose other end is the neighbour's: it hears and sends.
+    /// A veth whose other end is the neighbour's. It receives and sends.
     Wire,
-    /// It only owns addresses.
+    /// A device that only owns addresses.
     Dummy,
-    /// The master of an l3 domain, with the routing table of this number.
+    /// The master of an l3 domain, with this routing table.
     Vrf(u32),
 }
 
-/// Kind, name, and the name that it is renamed to and back from.
+/// The kind of each slot, its name and its alternative name.
 const SLOTS: [(Kind, &str, &str); 9] = [
     (Kind::Loopback, "lo", "lo"),
     (Kind::Wire, "eth0", "wan0"),
@@ -33,12 +33,12 @@ const SLOTS: [(Kind, &str, &str); 9] = [
 ];
 
 impl Slot {
-    /// The loopback device's.
+    /// The loopback device.
     pub const LO: Slot = Slot(0);
-    /// Those of the devices with a wire to the neighbour, eth0 first.
+    /// The devices with a wire to the neighbour, eth0 first.
     pub const WIRES: [Slot; 3] = [Slot(1), Slot(2), Slot(3)];
 
-    /// All.
+    /// Iterates over all slots.
     pub fn all() -> impl Iterator<Item = Slot> {
         (0..SLOTS.len()).map(Slot)
     }
@@ -47,7 +47,7 @@ impl Slot {
         SLOTS[self.0].0
     }
 
-    /// The routing table of the VRF.
+    /// Returns the routing table if the device is a VRF.
     pub(crate) fn vrf_table(self) -> Option<u32> {
         match self.kind() {
             Kind::Vrf(table) => Some(table),
@@ -55,7 +55,7 @@ impl Slot {
         }
     }
 
-    /// The device's name, its own or the other.
+    /// Returns the device's name or its alternative name.
     pub(crate) fn name(self, renamed: bool) -> &'static str {
         let (_, own, other) = SLOTS[self.0];
         if renamed {
@@ -73,11 +73,11 @@ pub enum Directory {
     All,
     /// `default`.
     Default,
-    /// A device's.
+    /// The directory of a device.
     Device(Slot),
 }
 
-/// A knob: ours first, then the kernel's own.
+/// A knob: the module's, then the kernel's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Knob {
     /// `hidden`.
@@ -99,7 +99,7 @@ pub enum Knob {
 }
 
 impl Knob {
-    /// All.
+    /// All knobs.
     pub(crate) const ALL: [Knob; 8] = [
         Knob::Hidden,
         Knob::ArpInvisible,
@@ -111,7 +111,7 @@ impl Knob {
         Knob::PromoteSecondaries,
     ];
 
-    /// The file's name.
+    /// Returns the file's name.
     pub fn name(self) -> &'static str {
         match self {
             Knob::Hidden => "hidden",
@@ -126,12 +126,12 @@ impl Knob {
     }
 }
 
-/// Where the rule for the table "local" stands, seen from the rule for the VRFs' tables.
+/// The position of the rule for the table "local" relative to the rule for the VRFs' tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// At the very beginning, where the kernel puts it.
+    /// Before it, at the very beginning, where the kernel puts it.
     Before,
-    /// Before the table "main".
+    /// Behind it, and before the rule for the table "main".
     Behind,
 }
 
@@ -160,35 +160,35 @@ pub enum Operation {
     AddAddress(Slot, Prefix, Scope),
     /// Removes an address.
     RemoveAddress(Slot, Prefix),
-    /// Takes a device up.
+    /// Sets a device up.
     Up(Slot),
-    /// Takes a device down.
+    /// Sets a device down.
     Down(Slot),
-    /// Makes a device: a dummy or a VRF.
+    /// Creates a device: a dummy or a VRF.
     Create(Slot),
     /// Deletes a device: a dummy or a VRF.
     Delete(Slot),
-    /// Puts a device into a VRF.
+    /// Makes a device a member of a VRF.
     Enslave(Slot, Slot),
     /// Takes a device out of its VRF.
     Release(Slot),
-    /// Gives a device its other name.
+    /// Swaps a device's name and alternative name.
     Rename(Slot),
     /// Makes a device's MTU too small for IPv4.
     Shrink(Slot),
-    /// Makes it large enough again.
+    /// Makes a device's MTU large enough again.
     Widen(Slot),
-    /// Adds a route by a device, in the table of the device's l3 domain.
+    /// Adds a route through a device, in the table of the device's l3 domain.
     AddRoute(Slot, Prefix, Scope),
-    /// Removes it.
+    /// Removes such a route.
     RemoveRoute(Slot, Prefix),
-    /// Adds a rule that looks up the table "local".
+    /// Adds a rule for the table "local".
     AddLocalRule(Place),
-    /// Removes it.
+    /// Removes such a rule.
     RemoveLocalRule(Place),
-    /// Makes the second namespace.
+    /// Creates the second namespace.
     MakeAnnex {
-        /// It starts with the host's `all` and `default`.
+        /// Whether it starts with the host's `all` and `default`.
         inherits: bool,
     },
     /// Moves a dummy to the other namespace.
@@ -197,4 +197,13 @@ pub enum Operation {
     WriteInAnnex(Directory, Knob, i32),
     /// Adds an address to a device of the second namespace.
     AddAddressInAnnex(Slot, Prefix),
+}
+
+/// The result of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It succeeded.
+    Done,
+    /// It failed and changed nothing.
+    Refused,
 }

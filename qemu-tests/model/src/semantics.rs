@@ -2,10 +2,16 @@
 
 //! The rows of `Documentation/semantics.md`.
 
-use crate::{address::Address, fib::Type, Cast, Host, Knob, Scope, Slot};
+use crate::{
+    fib::Type,
+    host::{Address, Host},
+    operation::{Knob, Slot},
+    prefix::Scope,
+    probe::Cast,
+};
 use std::net::Ipv4Addr;
 
-/// Whether a device's addresses may not be used.
+/// Whether a device's addresses must not be selected.
 pub(crate) type Withheld = fn(&Host, Slot) -> bool;
 
 impl Host {
@@ -23,8 +29,8 @@ impl Host {
         self.is_hidden(slot) && self.conf(slot, Knob::Hidden) == 2
     }
 
-    /// The owners of an address for a device that hears or sends it: the devices of its l3 domain that have it
-    /// configured; failing those, of the domain by whose route it is local; failing those, that route's device.
+    /// Returns the owners of an address from the point of view of a receiving or sending device: the devices in its l3
+    /// domain that have the address; or else those in the domain of the matching local route; or else that route's device.
     fn owners(&self, addr: Ipv4Addr, here: Slot) -> Vec<Slot> {
         let of_domain = |device: Slot| -> Vec<Slot> {
             let domain = self.domain(device);
@@ -77,7 +83,7 @@ impl Host {
         !owners.is_empty() && owners.iter().all(|slot| self.is_concealed_device(*slot))
     }
 
-    /// `inet_select_addr`, with a fall-back that passes over some devices: rows 16 and 17.
+    /// `inet_select_addr`, with a fall-back that skips some devices: rows 16 and 17.
     pub(crate) fn select(
         &self,
         dev: Slot,
@@ -113,7 +119,12 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::*, Directory, Operation, Place, Prefix, Seen};
+    use crate::{
+        operation::{Directory, Operation, Place},
+        prefix::Prefix,
+        probe::Seen,
+        testing::*,
+    };
 
     const LO: Slot = Slot::LO;
     const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -225,7 +236,7 @@ mod tests {
         assert!(!answers(&host, ETH1, VIP, Cast::Broadcast));
     }
 
-    /// The rule for the table "local" makes lo's address local to a VRF's port. Behind the VRF's rule it does so
+    /// The rule for the table "local" makes lo's address local for a port of a VRF. After the VRF's rule, it does so only
     /// where the VRF has no route.
     #[test]
     fn a_port_of_a_vrf_hears_for_the_other_domain() {
@@ -238,7 +249,7 @@ mod tests {
             assert!(!host.answers(ETH1, VIP, None, Cast::Broadcast));
             done(&mut host, &[write(LO, Knob::Hidden, 1)]);
             assert!(!answers(&host, ETH1, VIP, Cast::Broadcast));
-            // Any owner of that domain counts.
+            // Any owner in that domain counts.
             done(&mut host, &[add(ETH0, 100, 32)]);
             assert!(answers(&host, ETH1, VIP, Cast::Broadcast));
             done(

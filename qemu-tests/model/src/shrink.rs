@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes a failing sequence short.
+//! Shrinks a failing sequence.
 
-/// Leaves out of a failing sequence what it fails without, larger parts first.
+/// Removes from a failing sequence what is not needed for the failure, larger parts first.
 ///
-/// `failing_prefix` tries a sequence: the length of its beginning that fails already, `None` if none does.
+/// `failing_prefix` tries a sequence and returns the length of its shortest failing prefix, or `None` if it does not fail.
 pub fn shrink<T: Clone>(
     mut sequence: Vec<T>,
     mut failing_prefix: impl FnMut(&[T]) -> Option<usize>,
@@ -23,7 +23,7 @@ pub fn shrink<T: Clone>(
                 None => at += part,
             }
         }
-        // One that went may have been what kept an earlier one.
+        // A removed item may have been the reason why an earlier one was needed.
         if !(is_shorter && part == 1) {
             part /= 2;
         }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the stock kernel answers, announces and selects, with the flags' rows where the module comes in:
-//! net/ipv4/arp.c, fib_frontend.c and route.c.
+//! The replies, announcements and selections of the stock kernel, which call the rows of the semantics where the module
+//! hooks it: net/ipv4/arp.c, fib_frontend.c and route.c.
 
 use crate::{
-    address::Address,
     fib::{Type, LOCAL},
-    Cast, Host, Knob, Scope, Seen, Slot,
+    host::{Address, Host},
+    operation::{Knob, Slot},
+    prefix::Scope,
+    probe::{Cast, Seen},
 };
 use std::net::Ipv4Addr;
 
@@ -29,7 +31,7 @@ impl Host {
             && !self.is_silent(on, tip, sip, cast)
     }
 
-    /// `ip_route_input` gives a local route.
+    /// Whether `ip_route_input` returns a local route.
     fn takes_for_its_own(&self, on: Slot, tip: Ipv4Addr, sip: Ipv4Addr) -> bool {
         self.fib
             .lookup(self.vrf_table(on), tip, None)
@@ -73,8 +75,8 @@ impl Host {
         }
     }
 
-    /// `confirm_addr_indev`, for one address: the device has it with that scope, and some subnet of the device
-    /// has both it and `dst`.
+    /// `confirm_addr_indev` for one address: whether the device has it with that scope, and a subnet of the device contains
+    /// both it and `dst`.
     fn confirms(&self, slot: Slot, dst: Option<Ipv4Addr>, local: Ipv4Addr, scope: Scope) -> bool {
         let addresses = self.addresses(slot);
         let has_scope = |a: &Address| a.local() == local && a.scope.min(Scope::Host) <= scope;
@@ -83,7 +85,7 @@ impl Host {
         addresses.iter().any(has_scope) && addresses.iter().any(has_both)
     }
 
-    /// `arp_filter`: the way back does not leave by the device that heard.
+    /// `arp_filter`: whether the route back does not leave through the receiving device.
     fn filters(&self, on: Slot, tip: Ipv4Addr, sip: Ipv4Addr) -> bool {
         if self.max_conf(on, Knob::ArpFilter) == 0 {
             return false;
@@ -93,11 +95,11 @@ impl Host {
             .fib
             .lookup(self.vrf_table(on), sip, None)
             .is_some_and(|route| route.kind == Type::Unicast && route.dev == on);
-        // The kernel asks for a route out of the VRF itself, which must be up for that.
+        // The kernel looks up a route out of the VRF itself, which must be up for that.
         !leaves_by_on || !self.may_send_from(tip) || master.is_some_and(|vrf| !self.is_up(vrf))
     }
 
-    /// `__ip_dev_find` finds a device.
+    /// Whether `__ip_dev_find` finds a device.
     fn may_send_from(&self, addr: Ipv4Addr) -> bool {
         self.is_configured(addr) || self.fib.is_local(LOCAL, addr)
     }
@@ -126,8 +128,7 @@ impl Host {
         Some(sip)
     }
 
-    /// A packet that is bound to a device goes out of it; without a route it is taken for a neighbour's, but
-    /// not in a VRF.
+    /// Whether a packet bound to a device leaves through it. Without a route, the target counts as on-link, except in a VRF.
     fn leaves_by(&self, out: Slot, target: Ipv4Addr) -> bool {
         match self.fib.lookup(self.vrf_table(out), target, Some(out)) {
             Some(route) => route.kind == Type::Unicast,
@@ -151,7 +152,7 @@ impl Host {
             return UNREACHABLE;
         }
         let domain = out.and_then(|out| self.domain(out));
-        // To be bound to a VRF means: to any of its members.
+        // A socket that is bound to a VRF may use any of its members.
         let oif = out.filter(|out| out.vrf_table().is_none());
         let vrf = out.and_then(|out| self.vrf_table(out));
         let source = match (self.fib.lookup(vrf, to, oif), out, domain) {
@@ -169,7 +170,7 @@ impl Host {
             (None, Some(out), None) => self.select(out, None, Scope::Link, Self::is_hidden),
             (None, ..) => return UNREACHABLE,
         };
-        // A connected socket looks its route up twice; the second time the source is given.
+        // Connecting looks the route up twice. The second time, the source is given.
         if !source.is_unspecified() && !self.may_send_from(source) {
             return UNREACHABLE;
         }

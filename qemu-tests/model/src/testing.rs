@@ -2,7 +2,11 @@
 
 //! What the unit tests share.
 
-use crate::{Directory, Host, Knob, Operation, Outcome, Prefix, Scope, Slot};
+use crate::{
+    host::Host,
+    operation::{Directory, Knob, Operation, Outcome, Slot},
+    prefix::{Prefix, Scope},
+};
 use std::net::Ipv4Addr;
 
 pub(crate) const ETH0: Slot = Slot::WIRES[0];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames: the ARP that a case sends, what it reads off the wire, and how that is told.
+//! Builds, parses and describes frames.
 
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, NetHeaders, NetSlice,
@@ -11,9 +11,9 @@ use std::{fmt, net::Ipv4Addr};
 /// A hardware address.
 pub type Mac = [u8; 6];
 
-/// Everyone.
+/// The broadcast address.
 pub const BROADCAST: Mac = [0xff; 6];
-/// A group that a device without a filter of its own receives: 224.0.0.1's.
+/// The address of 224.0.0.1, a group that every device receives.
 pub const MULTICAST: Mac = [0x01, 0x00, 0x5e, 0, 0, 1];
 
 /// An ARP packet and the frame that carries it.
@@ -36,7 +36,7 @@ pub struct Arp {
 }
 
 impl Arp {
-    /// Reads a frame; `None` if it is no ARP for IPv4 on Ethernet.
+    /// Parses a frame. Returns `None` if it is not ARP for IPv4 on Ethernet.
     pub fn read(frame: &[u8]) -> Option<Self> {
         let (ethernet, rest) = Ethernet2Header::from_slice(frame).ok()?;
         if ethernet.ether_type != EtherType::ARP {
@@ -54,7 +54,7 @@ impl Arp {
         })
     }
 
-    /// The frame.
+    /// Builds the frame.
     pub fn bytes(&self) -> Vec<u8> {
         let mut frame = Ethernet2Header {
             source: self.from,
@@ -85,7 +85,7 @@ impl Arp {
     }
 }
 
-/// A hardware address as it is written.
+/// Formats a hardware address: `02:00:00:00:00:01`.
 pub struct Colons(pub Mac);
 
 impl fmt::Display for Colons {
@@ -109,7 +109,7 @@ impl fmt::Display for Arp {
     }
 }
 
-/// The source address of a frame that carries IPv4.
+/// Returns the source address of an IPv4 packet in a frame.
 pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
     match PacketHeaders::from_ethernet_slice(frame).ok()?.net? {
         NetHeaders::Ipv4(header, _) => Some(header.source.into()),
@@ -117,7 +117,7 @@ pub fn ipv4_source(frame: &[u8]) -> Option<Ipv4Addr> {
     }
 }
 
-/// A frame in a line.
+/// Describes a frame in one line.
 pub fn describe(frame: &[u8]) -> String {
     if let Some(arp) = Arp::read(frame) {
         return arp.to_string();

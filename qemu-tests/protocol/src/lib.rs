@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the runner and the guest, PID 1 of a virtual machine, say to each other: one JSON value a line, over a serial port.
+//! The protocol between the runner and the guest, PID 1 of a virtual machine: one JSON value per line, over a serial port.
 
 pub mod bench;
 pub mod frame;
 
 use serde::{Deserialize, Serialize};
 
-/// Cases of this prefix run only if the pattern asks for them: they take minutes.
+/// Cases with this prefix take minutes, and run only if a pattern begins with it.
 pub const LONG: &str = "long_";
 
-/// The guest's argument on a machine that is not a virtual one of the runner's: see `make check`.
+/// The guest's argument for `make check`, on a machine that the runner has not booted.
 pub const CHECK: &str = "check";
 
-/// The buffer in which cases trace.
+/// The trace buffer of the cases.
 pub const TRACE_BUFFER: &str = "/sys/kernel/tracing/instances/arp_hidden_case";
 
-/// Whether a case is asked for by one of the patterns, which commas separate: its name contains it.
+/// Whether the name of a case contains one of the patterns, which are separated by commas.
 pub fn asked_for(name: &str, patterns: &str) -> bool {
     patterns
         .split(',')
@@ -24,20 +24,20 @@ pub fn asked_for(name: &str, patterns: &str) -> bool {
         .any(|pattern| name.contains(pattern))
 }
 
-/// What the runner asks of a machine.
+/// An order of the runner to a machine.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Run the cases that the patterns ask for. Answered by [`Report::Plan`], by [`Report::Ended`] as
-    /// each case ends, and by [`Report::Done`] after the last.
+    /// Run the cases that match the patterns. Answered by [`Report::Plan`], by [`Report::Ended`] for each case, and by
+    /// [`Report::Done`].
     Cases {
         /// See [`asked_for`].
         patterns: String,
     },
-    /// Compare the host with the reference model. Answered as [`Order::Cases`], a case for each seed.
+    /// Compare a host with the reference model. Answered as [`Order::Cases`], with a case for each seed.
     Soak {
-        /// The first seed; the next ones follow.
+        /// The first of consecutive seeds.
         seed: u64,
-        /// How many operations there are to be in all.
+        /// The number of operations in total.
         operations: usize,
     },
     /// Run a command line in the machine's shell. Answered by [`Report::Done`].
@@ -45,44 +45,44 @@ pub enum Order {
         /// The command line.
         command: String,
     },
-    /// Count what events cost. Answered by [`Report::Note`] as it goes on, by [`Report::Figure`] for each figure
-    /// and by [`Report::Done`]. For a machine whose time stamp counter counts instructions.
+    /// Count instructions per event. Answered by [`Report::Note`] for progress, by [`Report::Figure`] for each figure, and by
+    /// [`Report::Done`]. Requires a machine whose time stamp counter counts instructions.
     Bench {
-        /// Only the smallest host.
+        /// Measure only the smallest host.
         quick: bool,
     },
-    /// Time what is done to thousands of addresses at once. Answered by [`Report::Note`] as it goes on, by
-    /// [`Report::Batch`] for each ratio and by [`Report::Done`].
+    /// Time changes to thousands of addresses at once. Answered by [`Report::Note`] for progress, by [`Report::Batch`] for each
+    /// ratio, and by [`Report::Done`].
     Batches {
-        /// Fewer times.
+        /// Measure fewer times.
         quick: bool,
     },
     /// Switch off. Not answered.
     Off,
 }
 
-/// What a machine tells the runner.
+/// A report of a machine to the runner.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// The machine is up and takes orders.
+    /// The machine has booted and takes orders.
     Ready,
-    /// How many cases there will be.
+    /// The number of cases.
     Plan(usize),
-    /// A frame that a case saw which is about to end with a failure.
+    /// A frame that a case has seen. Sent before [`Report::Ended`] if the case has failed.
     Frame(Frame),
     /// A case has ended.
     Ended(Ended),
-    /// What is being done, for those who wait.
+    /// Progress, for the user.
     Note(String),
-    /// Something has been measured.
+    /// A measured figure.
     Figure(bench::Figure),
-    /// Something has been timed.
+    /// A measured ratio of times.
     Batch(bench::Batch),
     /// An order has been carried out.
     Done {
         /// The exit status of the shell, 0 for cases.
         status: i32,
-        /// What it printed, to either stream.
+        /// Its output, on stdout and stderr.
         output: String,
     },
 }
@@ -90,29 +90,29 @@ pub enum Report {
 /// A frame on a wire of a case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frame {
-    /// The wire, by its two ends.
+    /// The wire, named after its two ends.
     pub wire: String,
-    /// When it was seen, since the start of the machine.
+    /// When it was seen, in microseconds.
     pub microseconds: u64,
     /// The frame itself.
     pub bytes: Vec<u8>,
 }
 
-/// How a case ended.
+/// A case that has ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ended {
     /// Its name.
     pub name: String,
-    /// What came of it.
+    /// Its result.
     pub outcome: Outcome,
     /// How long it took.
     pub milliseconds: u64,
-    /// What else is worth telling of it.
+    /// A remark for the report.
     pub note: Option<String>,
 }
 
 impl Ended {
-    /// The case as KTAP has it: its result, and what a failure has to say.
+    /// Formats the result as KTAP, with the explanation of a failure.
     pub fn ktap(&self, number: usize) -> String {
         let name = &self.name;
         let mut told = format!("{} ms", self.milliseconds);
@@ -133,19 +133,19 @@ impl Ended {
     }
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Outcome {
-    /// All was as expected.
+    /// It passed.
     Passed,
-    /// It could not run.
+    /// It could not run on this kernel.
     Skipped {
         /// What is missing.
         why: String,
     },
-    /// Something was not as expected.
+    /// It failed.
     Failed {
-        /// What was not, the topology and the frames seen; several lines.
+        /// The reason, what was done, the state of the hosts, and the frames; several lines.
         why: String,
     },
 }

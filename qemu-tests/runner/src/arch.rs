@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processors that kernels are for: what QEMU and the machines' root must know about them.
+//! The architectures of kernels, as far as QEMU and the machines' root depend on them.
 
 use std::{
     io::Write,
@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock, //
 };
 
-/// A processor, by Debian's name.
+/// An architecture, by Debian's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arch {
     /// x86-64.
@@ -18,14 +18,14 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// The one that this program runs on.
+    /// The architecture that this program runs on.
     pub(crate) const OWN: Self = if cfg!(target_arch = "aarch64") {
         Self::Arm64
     } else {
         Self::Amd64
     };
 
-    /// That of a kernel's release.
+    /// Returns the architecture of a kernel's release.
     pub(crate) fn of(release: &str) -> Self {
         if release.ends_with("-arm64") {
             Self::Arm64
@@ -34,7 +34,7 @@ impl Arch {
         }
     }
 
-    /// The program that emulates it.
+    /// Returns the program that emulates it.
     pub(crate) fn qemu(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86_64",
@@ -42,7 +42,7 @@ impl Arch {
         }
     }
 
-    /// The machine around it.
+    /// Returns the type of machine to emulate.
     pub(crate) fn machine(self) -> &'static str {
         match self {
             Self::Amd64 => "q35",
@@ -50,17 +50,17 @@ impl Arch {
         }
     }
 
-    /// The model of processor to emulate.
+    /// Returns the model of processor to emulate.
     pub(crate) fn emulated(self) -> &'static str {
         match self {
-            // Four levels of page tables: with five, KASAN finds fault with the emulated machine's first interrupts.
+            // Four levels of page tables: with five, KASAN reports the emulated machine's first interrupts.
             Self::Amd64 => "max,la57=off",
-            // The architecture's own algorithm for pointer authentication takes most of the time.
+            // Emulating the architecture's own algorithm for pointer authentication takes most of the time.
             Self::Arm64 => "max,pauth-impdef=on",
         }
     }
 
-    /// The kernel's name of the first serial port.
+    /// Returns the kernel's name for the first serial port.
     pub(crate) fn console(self) -> &'static str {
         match self {
             Self::Amd64 => "ttyS0",
@@ -68,7 +68,7 @@ impl Arch {
         }
     }
 
-    /// Rust's name of it: the target that the guest is compiled for.
+    /// Returns Rust's target, for which the guest is compiled.
     pub(crate) fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
@@ -76,7 +76,7 @@ impl Arch {
         }
     }
 
-    /// Debian's name of the folder of its libraries.
+    /// Returns the name of its folder of libraries in Debian.
     pub(crate) fn multiarch(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-linux-gnu",
@@ -84,12 +84,13 @@ impl Arch {
         }
     }
 
-    /// Whether programs for it run here.
+    /// Whether programs for it run on this machine.
     pub(crate) fn is_own(self) -> bool {
         self == Self::OWN
     }
 
-    /// How many processors a machine has that the cases run on. Arm's order memory weakly: more of them show more.
+    /// Returns the number of processors of a machine for the cases. Arm's memory ordering is weak, and more processors show
+    /// more of it.
     pub(crate) fn test_cpus(self) -> u32 {
         match self {
             Self::Amd64 => 2,
@@ -97,7 +98,7 @@ impl Arch {
         }
     }
 
-    /// How virtual machines run: on the processor itself where that works.
+    /// Returns how virtual machines run: by KVM if that works.
     pub(crate) fn accelerator(self) -> &'static str {
         static CHOICE: LazyLock<&'static str> =
             LazyLock::new(|| if kvm_works() { "kvm" } else { "tcg" });
@@ -109,8 +110,7 @@ impl Arch {
     }
 }
 
-/// Whether KVM does. That /dev/kvm is there says little in a machine that is virtual itself, so one is started, but
-/// not let run.
+/// Whether KVM works. In a virtual machine /dev/kvm alone proves nothing, so this starts a machine, without running it.
 fn kvm_works() -> bool {
     Command::new(Arch::OWN.qemu())
         .args(["-machine", &format!("{},accel=kvm", Arch::OWN.machine())])

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make check`: the cases on the kernel that is running, beside whatever else the machine does. The guest runs them in
-//! namespaces of its own. At the end, or when it is interrupted, the machine is as it was before.
+//! `make check`: runs the cases on the running kernel, beside whatever else the machine does. The guest runs them in
+//! namespaces of its own. At the end, or when interrupted, the machine is as it was before.
 
 use crate::{
     arch::Arch,
+    cases::{cases, Machine, Tally},
     initramfs::modules_of_cases,
-    test::{cases, Machine, Tally},
     vm::{is_splat, pass_on, splats_in, write_order, PATIENCE},
 };
 use anyhow::{bail, Context, Result};
@@ -33,10 +33,10 @@ use std::{
 /// The module under test.
 const MODULE: &str = "arp_hidden";
 
-/// How long the kernel may take to let go of what it has been told to.
+/// How long the kernel may take to release modules and namespaces.
 const LETTING_GO: Duration = Duration::from_secs(30);
 
-/// Runs the cases that the patterns ask for in the folder `root`.
+/// Runs the cases that match the patterns, with `root` as the guest's root.
 pub(crate) fn run(root: &Path, logs: &Path, patterns: String) -> Result<ExitCode> {
     let start = Instant::now();
     fs::create_dir_all(logs)?;
@@ -52,13 +52,13 @@ pub(crate) fn run(root: &Path, logs: &Path, patterns: String) -> Result<ExitCode
     let again = |name: &str| format!("make check CASE={name}");
     let ended = Guest::start(root).and_then(|mut guest| match guest.report()? {
         Report::Ready => cases(&mut guest, &order, &mut tally, &again),
-        other => bail!("not ready but {other:?}"),
+        other => bail!("expected Ready, got {other:?}"),
     });
-    // The guest is gone.
+    // The guest has been dropped.
     let left = before.put_back();
     let mut complaints = log.complaints()?;
     if let Err(error) = ended {
-        complaints.push("the cases did not come to their end".to_owned());
+        complaints.push("the cases did not run to their end".to_owned());
         println!("# {}", format!("{error:#}").replace('\n', "\n# "));
     }
     tally.must_be_none("kernel_log", &complaints);
@@ -66,14 +66,14 @@ pub(crate) fn run(root: &Path, logs: &Path, patterns: String) -> Result<ExitCode
     Ok(tally.sum_up(start))
 }
 
-/// What the runner waits for.
+/// An event that the runner waits for.
 enum Event {
     Report(Report),
     Interrupted(Signal),
     Ended,
 }
 
-/// The guest: a process, with children in its process group. They are killed when this is dropped.
+/// The guest: a process, and its children in its process group. Dropping this kills them.
 struct Guest {
     process: Child,
     orders: ChildStdin,
@@ -86,7 +86,7 @@ impl Guest {
         watch_signals(sender.clone())?;
         let mut process = Command::new(root.join("init"))
             .arg(CHECK)
-            // What a terminal sends to those in the foreground is not for it.
+            // ^C in the terminal must not reach it.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -106,12 +106,12 @@ impl Guest {
     }
 }
 
-/// Has this process interrupted by an event.
+/// Turns the signals that interrupt this process into events.
 fn watch_signals(events: Sender<Event>) -> Result<()> {
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
         .into_iter()
         .collect();
-    // Of each thread from now on. The guest's are as ever: Command sees to that.
+    // For all threads started from now on. Command resets the mask for the guest.
     signals.thread_block()?;
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
@@ -125,7 +125,7 @@ fn watch_signals(events: Sender<Event>) -> Result<()> {
 
 impl Machine for Guest {
     fn order(&mut self, order: &Order) -> Result<()> {
-        write_order(&mut self.orders, order).context("the guest takes no orders any more")
+        write_order(&mut self.orders, order).context("the guest does not take orders any more")
     }
 
     fn report(&mut self) -> Result<Report> {
@@ -140,16 +140,16 @@ impl Machine for Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // Whatever its children are doing.
+        // With its children.
         let group = Pid::from_raw(self.process.id() as i32);
         let _ = killpg(group, Signal::SIGKILL);
         drop(self.process.wait());
     }
 }
 
-/// What was there before.
+/// The state of the machine before the cases.
 struct Before {
-    /// Which modules of the cases the kernel had not loaded.
+    /// The modules of the cases that were not loaded.
     not_loaded: HashSet<String>,
 }
 
@@ -162,9 +162,9 @@ impl Before {
         Ok(Self { not_loaded })
     }
 
-    /// Takes away what is there now and was not before. Says what could not be.
+    /// Removes everything that was not there before. Returns what could not be removed.
     fn put_back(&self) -> Vec<String> {
-        // A case that was killed has left it.
+        // Left by a case that was killed.
         let buffer = Path::new(TRACE_BUFFER);
         if buffer.exists() {
             drop(fs::remove_dir(buffer));
@@ -178,15 +178,15 @@ impl Before {
             if left.is_empty() || Instant::now() > deadline {
                 return left;
             }
-            // Namespaces go after their last process, and have modules in use until they are gone.
+            // Namespaces are cleaned up after their last process has ended, and use modules until then.
             sleep(Duration::from_millis(100));
         }
     }
 
-    /// Unloads what can be, and says what is left.
+    /// Unloads what can be unloaded. Returns what is left.
     fn unload(&self) -> Result<Vec<String>> {
         let mut left = Vec::new();
-        // The youngest is first: it may need the others.
+        // The youngest comes first: it may depend on the others.
         for module in loaded()? {
             if self.not_loaded.contains(&module) {
                 let name = std::ffi::CString::new(module.as_str())?;
@@ -200,14 +200,14 @@ impl Before {
     }
 }
 
-/// The modules that are loaded, the youngest first.
+/// Returns the loaded modules, the youngest first.
 fn loaded() -> Result<Vec<String>> {
     let text = fs::read_to_string("/proc/modules").context("no modules")?;
     let names = text.lines().filter_map(|line| line.split(' ').next());
     Ok(names.map(str::to_owned).collect())
 }
 
-/// What the kernel says.
+/// The kernel log.
 struct KernelLog(File);
 
 impl KernelLog {
@@ -221,21 +221,21 @@ impl KernelLog {
         Ok(Self(file))
     }
 
-    /// What it complained of. Other lines may be about the machine's own network, which is nobody's business.
+    /// Returns the kernel's complaints. Other lines are private: they may be about the machine's own network.
     fn complaints(&mut self) -> Result<Vec<String>> {
         let mut text = String::new();
         let mut record = [0; 8192];
         loop {
             match self.0.read(&mut record) {
                 Ok(len) => {
-                    // Numbers, the text, and lines of properties.
+                    // A record is numbers, the text, and lines of properties.
                     let record = String::from_utf8_lossy(&record[..len]);
                     let line = record.split_once(';').map_or("", |(_, line)| line);
                     text += line.lines().next().unwrap_or_default();
                     text.push('\n');
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // Overwritten before it was read.
+                // Records were overwritten before they were read.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
                 Err(error) => return Err(error).context("the kernel log"),
             }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A cluster of virtual machines that follow a recipe, and the look at whether it works.
+//! A cluster of virtual machines that follow a recipe.
+
+mod works;
 
 use crate::{
     lab::Lab, //
     recipe::{Block, Part, Recipe},
     switch::{Switch, Watcher},
-    traffic::{arp, asked, claims, connections, mac, owner},
+    traffic::{asked, mac},
     vm::{Config, Vm, PATIENCE},
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use protocol::{
     frame::{describe, Colons},
     Frame, //
@@ -17,12 +19,12 @@ use protocol::{
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::Ipv4Addr,
     thread::{scope, sleep},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// All machines that a recipe may have, and the last byte of their addresses in 10.0.0.0/24.
+/// All machines of recipes, and the last byte of their addresses in 10.0.0.0/24.
 const MACHINES: &[(&str, u8)] = &[
     ("client", 1),
     ("router", 254),
@@ -34,23 +36,20 @@ const MACHINES: &[(&str, u8)] = &[
     ("rs3", 13),
 ];
 
-/// What every real server serves: the numbers from 1 to 20000, a line each.
+/// The command that prints what every real server serves.
 const CONTENTS: &str = "seq 1 20000";
 
-/// The VIP that all clusters have.
+/// The VIP of every cluster.
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
-/// The service whose packets have the mark 1 where services are marks.
-const MARKED: SocketAddrV4 = SocketAddrV4::new(VIP, 80);
-
-/// What each machine does once, after it has booted.
+/// Runs on each machine once it has booted.
 ///
-/// The distribution's sysctl.d and udev are at work, as on a server: they write to every interface that appears.
-/// udev starts last because it would rename eth0.
+/// The distribution's sysctl.d and udev run as on a server, and write to every interface that appears. udev starts last
+/// because it would rename eth0.
 ///
-/// The recipes are for IPv4: without IPv6 there is less to read when one fails. An emulated processor's time stamp
-/// counter is not put back with the machine, so time leaps then, which is no lockup and no stall. virtio_pci is a
-/// module in the debug kernel only.
+/// The recipes are for IPv4: without IPv6 there is less to read when one fails. The time stamp counter of an emulated
+/// processor is not put back with the machine. Time leaps then, which must not be reported as a lockup or a stall.
+/// virtio_pci is a module in the debug kernel only.
 const PREPARATION: &str = "
     modprobe -q virtio_pci || true
     modprobe virtio_net &&
@@ -60,17 +59,14 @@ const PREPARATION: &str = "
     sysctl net.ipv6.conf.eth0.disable_ipv6=1 kernel.soft_watchdog=0 &&
     echo 1 >/sys/module/rcupdate/parameters/rcu_cpu_stall_suppress";
 
-/// How long after the last request the slowest answer to it has come.
-const AFTERMATH: Duration = Duration::from_millis(300);
-
-/// The address of a machine.
+/// Returns the address of a machine.
 pub(crate) fn address(name: &str) -> Result<Ipv4Addr> {
     let known = MACHINES.iter().find(|(known, _)| *known == name);
     let (_, number) = known.with_context(|| format!("there is no machine {name}"))?;
     Ok(Ipv4Addr::new(10, 0, 0, *number))
 }
 
-/// The names of the machines that a recipe is for.
+/// Returns the names of a recipe's machines.
 pub(crate) fn names(recipe: &Recipe) -> Vec<&'static str> {
     MACHINES
         .iter()
@@ -79,19 +75,19 @@ pub(crate) fn names(recipe: &Recipe) -> Vec<&'static str> {
         .collect()
 }
 
-/// Booted machines at one switch. They are switched off when they are dropped.
+/// Booted machines on one switch. Dropping them switches them off.
 pub(crate) struct Machines {
     vms: Vec<Vm>,
     lan: Switch,
 }
 
 impl Machines {
-    /// Boots machines; the names are those of their consoles' logs.
+    /// Boots a machine for each of the names, which are those of the consoles' logs.
     pub(crate) fn boot(lab: &Lab, consoles: &[String]) -> Result<Self> {
         Self::boot_with(lab, consoles, |_| Vec::new())
     }
 
-    /// As [`Self::boot`]; `devices` has more of QEMU's arguments for the machine at a port.
+    /// As [`Self::boot`], with more arguments for the QEMU of each port.
     pub(crate) fn boot_with(
         lab: &Lab,
         consoles: &[String],
@@ -105,7 +101,7 @@ impl Machines {
                 boot: lab.boot(),
                 logs: &lab.logs,
                 cpus: 1,
-                // What KASAN and kmemleak note of it is part of it.
+                // KASAN and kmemleak take their share.
                 memory: if lab.kernel.is_debug() { 768 } else { 256 },
                 devices: [cable.card(mac(port)), devices(port)].concat(),
                 count_instructions: false,
@@ -117,7 +113,7 @@ impl Machines {
             vms.push(vm);
         }
         vms.iter_mut().try_for_each(Vm::ready)?;
-        // Before that state is kept, so that no case waits for it.
+        // The saved state includes this, so that no case waits for it.
         each(&mut vms, |vm| {
             vm.shell(PREPARATION)?;
             vm.keep()
@@ -125,7 +121,7 @@ impl Machines {
         Ok(Self { vms, lan })
     }
 
-    /// Makes as many as are named new, as they were when they had booted. The others stand still.
+    /// Puts as many machines as there are names back to the state after boot, and stops the others.
     pub(crate) fn renew(&mut self, names: &[&'static str]) -> Result<Cluster<'_>> {
         ensure!(names.len() <= self.vms.len(), "too few machines");
         let (needed, others) = self.vms.split_at_mut(names.len());
@@ -140,7 +136,7 @@ impl Machines {
     }
 }
 
-/// Does the same with all machines at once.
+/// Calls `work` for all machines in parallel.
 fn each(vms: &mut [Vm], work: impl Fn(&mut Vm) -> Result<()> + Sync) -> Result<()> {
     scope(|scope| {
         let work = &work;
@@ -154,21 +150,21 @@ fn each(vms: &mut [Vm], work: impl Fn(&mut Vm) -> Result<()> + Sync) -> Result<(
     })
 }
 
-/// Machines with names and something to do.
+/// Machines with names, which follow a recipe.
 pub(crate) struct Cluster<'a> {
     names: Vec<&'static str>,
     machines: &'a mut Machines,
-    /// What was done so far, for those who look into a failure.
+    /// The commands so far, for the report of a failure.
     done: String,
 }
 
 impl Cluster<'_> {
-    /// The names of its machines.
+    /// Returns the names of the machines.
     pub(crate) fn names(&self) -> &[&'static str] {
         &self.names
     }
 
-    /// Gives machines their addresses, and what all recipes begin with.
+    /// Gives machines their addresses and runs what all recipes begin with.
     pub(crate) fn set_up(&mut self, recipe: &Recipe, names: &[&str]) -> Result<()> {
         for name in names {
             let address = address(name)?;
@@ -184,12 +180,12 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Does what a part of a recipe says.
+    /// Runs the commands of a part of a recipe.
     pub(crate) fn follow(&mut self, part: &Part) -> Result<()> {
         part.blocks.iter().try_for_each(|block| self.run(block))
     }
 
-    /// Runs commands, on all their machines at once.
+    /// Runs commands on all their machines in parallel.
     pub(crate) fn run(&mut self, block: &Block) -> Result<()> {
         let machines: Vec<&str> = block.machines.iter().map(String::as_str).collect();
         for name in &machines {
@@ -198,14 +194,14 @@ impl Cluster<'_> {
         self.wait_for(&machines).map(drop)
     }
 
-    /// The machine of a name.
+    /// Returns the machine of a name.
     pub(crate) fn vm(&mut self, name: &str) -> Result<&mut Vm> {
         let port = self.names.iter().position(|known| *known == name);
         let port = port.with_context(|| format!("the cluster has no {name}"))?;
         Ok(&mut self.machines.vms[port])
     }
 
-    /// Gives a machine a script to run, and does not wait. Each command of it must succeed.
+    /// Starts a script on a machine. Each of its commands must succeed.
     pub(crate) fn order(&mut self, name: &str, script: &str) -> Result<()> {
         for line in script.lines() {
             let _ = writeln!(self.done, "{name}# {line}");
@@ -213,7 +209,7 @@ impl Cluster<'_> {
         self.vm(name)?.begin(&format!("set -e\n{script}"))
     }
 
-    /// Waits for the scripts of machines: what they printed.
+    /// Waits for the scripts of machines. Returns their outputs.
     pub(crate) fn wait_for(&mut self, names: &[&str]) -> Result<Vec<String>> {
         let mut ended = Vec::new();
         for name in names {
@@ -228,33 +224,33 @@ impl Cluster<'_> {
         Ok(outputs)
     }
 
-    /// Runs a script on a machine: what it printed.
+    /// Runs a script on a machine. Returns its output.
     pub(crate) fn shell(&mut self, name: &str, script: &str) -> Result<String> {
         self.order(name, script)?;
         Ok(self.wait_for(&[name])?.remove(0))
     }
 
-    /// All frames so far.
+    /// Returns all frames so far.
     pub(crate) fn frames(&self) -> Vec<Frame> {
         self.machines.lan.recording()
     }
 
-    /// The frames from a number of them on.
+    /// Returns all frames but the `first` ones.
     pub(crate) fn frames_since(&self, first: usize) -> Vec<Frame> {
         self.machines.lan.recording_since(first)
     }
 
-    /// Who looks at the frames while the machines are busy.
+    /// Returns a reader of the frames that does not borrow the machines.
     pub(crate) fn watcher(&self) -> Watcher {
         self.machines.lan.watcher()
     }
 
-    /// The number of frames so far.
+    /// Returns the number of frames so far.
     pub(crate) fn passed(&self) -> usize {
         self.machines.lan.recorded()
     }
 
-    /// The machine from which requests come to the cluster.
+    /// Returns the machine through which requests enter the cluster.
     pub(crate) fn entry(&self) -> &'static str {
         let has_router = self.names.contains(&"router");
         if has_router {
@@ -264,14 +260,14 @@ impl Cluster<'_> {
         }
     }
 
-    /// The hardware address of a machine, as it is written.
+    /// Returns the hardware address of a machine, as text.
     pub(crate) fn hardware_address(&self, name: &str) -> Result<String> {
         let port = self.names.iter().position(|known| *known == name);
         let port = port.with_context(|| format!("the cluster has no {name}"))?;
         Ok(Colons(mac(port)).to_string())
     }
 
-    /// What the kernels complained of.
+    /// Returns the complaints of all kernels since the last call.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
         let vms = self.names.iter().zip(&mut self.machines.vms);
         vms.flat_map(|(name, vm)| {
@@ -281,7 +277,7 @@ impl Cluster<'_> {
         .collect()
     }
 
-    /// Lets the client ask who has an address, several times a second, until [`Self::end_asking`].
+    /// Makes the client ask who has an address, several times a second, until [`Self::end_asking`].
     pub(crate) fn begin_asking(&mut self, address: Ipv4Addr) -> Result<()> {
         let script = format!(
             "while :; do arping -b -c 1 -w 1 -I eth0 {address} || true; usleep 50000; done >/dev/null 2>&1 &\n\
@@ -290,130 +286,25 @@ impl Cluster<'_> {
         self.shell("client", &script).map(drop)
     }
 
-    /// Ends what [`Self::begin_asking`] began.
+    /// Ends [`Self::begin_asking`].
     pub(crate) fn end_asking(&mut self) -> Result<()> {
         self.shell("client", "kill $(cat /run/asker)\n").map(drop)
     }
 
-    /// Lets the client ask for the contents of every service of the director's, and looks at the wire: only the
-    /// director says that it has a VIP, every request goes to it and on to a real server, which answers in the
-    /// VIP's name; all of them serve, and what the client receives is right.
-    pub(crate) fn works(&mut self, director: &str) -> Result<String> {
-        // Whatever udev does to new interfaces, it has done.
-        for name in self.names.clone() {
-            self.shell(name, "udevadm settle\n")?;
+    /// Waits until the client has asked for the VIP `number` times after the `first` frames.
+    pub(crate) fn wait_for_questions(&self, first: usize, number: usize) -> Result<()> {
+        let start = Instant::now();
+        while asked(&self.frames_since(first), "client", VIP) < number {
+            ensure!(
+                start.elapsed() < Duration::from_secs(60),
+                "the client does not ask for {VIP}"
+            );
+            sleep(Duration::from_millis(50));
         }
-        let services = Service::read(&self.shell(director, "ipvsadm -S -n\n")?)?;
-        let mut faults = Vec::new();
-        let mut real_servers: Vec<&str> = Vec::new();
-        for service in &services {
-            for (name, _) in &service.real_servers {
-                if !real_servers.contains(name) {
-                    real_servers.push(name);
-                }
-            }
-        }
-        // Who has forgotten the others must ask, and all hear in whose name.
-        for name in &real_servers {
-            self.order(name, "ip neigh flush dev eth0\n")?;
-        }
-        self.wait_for(&real_servers)?;
-        let entry = self.entry();
-        let mut forget = String::new();
-        for service in &services {
-            forget += &format!("ip neigh flush to {}\n", service.address.ip());
-        }
-        if entry != "client" {
-            self.shell(entry, &forget)?;
-            forget.clear();
-        }
-        let first = self.passed();
-        let rounds = 2 * services
-            .iter()
-            .map(|s| s.real_servers.len())
-            .max()
-            .unwrap_or(0);
-        let mut script = format!("for round in $(seq {rounds}); do\n{forget}");
-        for service in &services {
-            let url = service.address;
-            script += &format!("wget -q -T 5 -O - http://{url}/data | md5sum\n");
-        }
-        script += &format!("done\n{CONTENTS} | md5sum\n");
-        let output = self.shell("client", &script)?;
-        sleep(AFTERMATH);
-        let frames = self.frames_since(first);
-
-        let mut sums: Vec<&str> = output.lines().collect();
-        let right = sums.pop().context("the client says nothing")?;
-        let requests = rounds * services.len();
-        let received = sums.iter().filter(|sum| **sum == right).count();
-        if received != requests {
-            faults.push(format!(
-                "{requests} requests, {received} answers with the right contents"
-            ));
-        }
-
-        let connections = connections(&frames, entry, &self.names);
-        if connections.len() != requests {
-            faults.push(format!(
-                "{requests} requests, {} connections on the wire",
-                connections.len()
-            ));
-        }
-        let mut served: BTreeMap<&str, usize> = BTreeMap::new();
-        for connection in &connections {
-            let service = services.iter().find(|s| s.address == connection.to);
-            let service = service.context("a connection with no service")?;
-            let by = match &connection.answered_by[..] {
-                [one] => service.real_servers.iter().find(|(name, _)| name == one),
-                _ => None,
-            };
-            let right = by.is_some_and(|(name, tunnelled)| {
-                let passed_on = [((*name).to_owned(), *tunnelled)];
-                // What the director serves itself it does not pass on.
-                let passed_on = &passed_on[usize::from(*name == director)..];
-                connection.path == [director] && connection.passed_on == passed_on
-            });
-            if !right {
-                faults.push(format!("not by the director to one real server, which answers as the VIP: {connection:?}"));
-            }
-            if let Some((name, _)) = by {
-                *served.entry(name).or_default() += 1;
-            }
-        }
-        for name in &real_servers {
-            if !served.contains_key(name) {
-                faults.push(format!("{name} serves nothing"));
-            }
-        }
-
-        let mut answers = 0;
-        for service in &services {
-            let vip = *service.address.ip();
-            if asked(&frames, entry, vip) == 0 {
-                faults.push(format!("{entry} never asked who has {vip}"));
-            }
-            let mut claims = claims(&frames, vip);
-            answers += claims.remove(director).unwrap_or(0);
-            if !claims.is_empty() {
-                faults.push(format!(
-                    "others than the director say they have {vip}: {claims:?}"
-                ));
-            }
-            let strange = arp(&frames)
-                .find(|(_, arp)| arp.sip == vip && owner(&arp.sha, &self.names) != Some(director));
-            if let Some((sender, arp)) = strange {
-                faults.push(format!("{sender} says {arp}"));
-            }
-        }
-        ensure!(faults.is_empty(), "{}", faults.join("\n"));
-        Ok(format!(
-            "{requests} requests, served {}; {answers} answers for the VIP, all of {director}",
-            told(&served)
-        ))
+        Ok(())
     }
 
-    /// What somebody who looks into a failure wants to know.
+    /// Describes the cluster for the report of a failure.
     pub(crate) fn tell(&mut self) -> String {
         let mut text = format!("--- what was done\n{}", self.done);
         for name in self.names.clone() {
@@ -440,53 +331,13 @@ impl Cluster<'_> {
     }
 }
 
-/// Counts as they are told.
+/// Formats counts: `rs1 3, rs2 4`.
 pub(crate) fn told(counts: &BTreeMap<impl std::fmt::Display, usize>) -> String {
     let counts: Vec<String> = counts
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
     counts.join(", ")
-}
-
-/// A service of a director's.
-struct Service {
-    address: SocketAddrV4,
-    /// The real servers, and whether they are reached by a tunnel.
-    real_servers: Vec<(&'static str, bool)>,
-}
-
-impl Service {
-    /// Reads what `ipvsadm -S -n` prints.
-    fn read(text: &str) -> Result<Vec<Self>> {
-        let mut services: Vec<Self> = Vec::new();
-        for line in text.lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            match words[..] {
-                ["-A", "-t", address, ..] => services.push(Self {
-                    address: address.parse()?,
-                    real_servers: Vec::new(),
-                }),
-                ["-A", "-f", "1", ..] => services.push(Self {
-                    address: MARKED,
-                    real_servers: Vec::new(),
-                }),
-                ["-a", _, _, "-r", real_server, method, ..] => {
-                    let real: SocketAddrV4 = real_server.parse()?;
-                    let name = MACHINES
-                        .iter()
-                        .find(|(name, _)| address(name).is_ok_and(|a| a == *real.ip()))
-                        .with_context(|| format!("{real_server} is no machine"))?
-                        .0;
-                    let service = services.last_mut().context("a server of no service")?;
-                    service.real_servers.push((name, method == "-i"));
-                }
-                _ => bail!("ipvsadm prints '{line}'"),
-            }
-        }
-        ensure!(!services.is_empty(), "the director has no service");
-        Ok(services)
-    }
 }
 
 #[cfg(test)]

@@ -4,21 +4,21 @@
 //! with the module in the real servers. Every number is counted from the switch's recording or from what the client
 //! received.
 
+mod figures;
+mod picture;
+
 use crate::{
-    cluster::{names, Cluster, Machines, VIP},
+    cluster::{names, Cluster, Machines},
     lab::Lab, //
     pcap,
-    picture,
     recipe::{Block, Recipe},
-    traffic::{asked, claims, connections, Connection},
+    traffic::{connections, Connection},
 };
 use anyhow::{Context, Result};
-use protocol::Frame;
+use figures::{compare, Half, Requests, DOWNLOADS, PAGES, RENEWALS};
 use std::{
-    cell::RefCell,
     fs,
     io::{stdout, IsTerminal, Write},
-    ops::RangeInclusive,
     path::Path,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
@@ -26,13 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pages that the client asks for.
-const PAGES: usize = 30;
-/// Downloads that the client begins, and how often it resolves the VIP anew during each.
-const DOWNLOADS: usize = 6;
-const RENEWALS: usize = 3;
-
-/// A page that comes slowly, in parts. The last line is the server's name, as on the other page.
+/// A page that loads slowly. Its last line is the server's name, as on the other page.
 const DOWNLOAD: &str = "\
 #!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
@@ -50,8 +44,8 @@ const ARP_PROBLEM: &str = "
   any address it owns, on any interface. Three hosts reply, and the client takes one of them.
 ";
 
-/// Runs the demonstration with the first recipe that fits whose case's name contains `pattern`. It succeeds if
-/// the second half is as the module promises. If `readme` names the README, the session and the picture go there.
+/// Runs the demonstration with the first recipe that can be shown and whose case's name contains `pattern`. Succeeds if the
+/// second run is as the module promises. Writes the session and the picture to `readme` and its Documentation/, if given.
 pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<ExitCode> {
     let start = Instant::now();
     let mut session = Session::default();
@@ -102,7 +96,7 @@ pub(crate) fn run(lab: &Lab, pattern: &str, readme: Option<&Path>) -> Result<Exi
     })
 }
 
-/// Puts a session into the README, between its marks.
+/// Replaces the session in the README.
 fn record(readme: &Path, session: &str) -> Result<()> {
     const BEGIN: &str = "<!-- recorded session of make demo -->\n";
     const END: &str = "<!-- end of the session -->\n";
@@ -116,7 +110,7 @@ fn record(readme: &Path, session: &str) -> Result<()> {
     Ok(fs::write(readme, text)?)
 }
 
-/// What is said to the user, and kept.
+/// What the user has been told.
 #[derive(Default)]
 struct Session {
     text: String,
@@ -129,7 +123,7 @@ impl Session {
         Ok(stdout().flush()?)
     }
 
-    /// Says what is being done, does it, says how long it took.
+    /// Prints what is being done, does it, and prints how long it took.
     fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let start = Instant::now();
         self.say(&format!("{what} ... "))?;
@@ -139,26 +133,26 @@ impl Session {
     }
 }
 
-/// Whether a recipe has the machines, and no other cure than the module, from its beginning.
+/// Whether a recipe has the demonstration's machines, and the module as its only remedy.
 fn can_be_shown(recipe: &Recipe) -> bool {
     ["dr.md", "tun.md"].contains(&recipe.file)
         && names(recipe) == MACHINES
         && recipe.parts.len() == 1
 }
 
-/// Whether a line of a recipe belongs to the cure.
+/// Whether a command of a recipe belongs to the remedy.
 fn cures(line: &str) -> bool {
     ["arp_hidden", ".hidden=", ".arp_invisible="]
         .iter()
         .any(|word| line.contains(word))
 }
 
-/// The cure of a recipe: its commands that have to do with the module.
+/// Returns the remedy of a recipe: its commands for the module.
 fn cure(recipe: &Recipe) -> Vec<Block> {
     only(recipe, cures)
 }
 
-/// The commands of a recipe that are chosen.
+/// Returns the chosen commands of a recipe.
 fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
     let blocks = recipe.parts.iter().flat_map(|part| &part.blocks);
     blocks
@@ -173,14 +167,14 @@ fn only(recipe: &Recipe, chosen: impl Fn(&str) -> bool) -> Vec<Block> {
         .collect()
 }
 
-/// What came of the demonstration.
+/// The result of the demonstration.
 struct Told {
     halves: [picture::Half; 2],
-    /// Whether all was as promised and no kernel complained.
+    /// Whether the second run was as promised and no kernel complained.
     kept: bool,
 }
 
-/// The demonstration itself.
+/// Runs the experiment twice.
 fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Told> {
     session.step("Setting up the cluster, without the module", || {
         cluster.set_up(recipe, &MACHINES)?;
@@ -228,7 +222,7 @@ fn story(session: &mut Session, cluster: &mut Cluster<'_>, recipe: &Recipe) -> R
     })
 }
 
-/// Two pages that tell who serves them.
+/// Gives the real servers two pages with their names.
 fn set_up_pages(cluster: &mut Cluster<'_>) -> Result<()> {
     for name in ["rs1", "rs2"] {
         cluster.shell(
@@ -242,11 +236,10 @@ fn set_up_pages(cluster: &mut Cluster<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The experiment of each half.
+/// Runs the experiment once.
 fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> {
     let first = cluster.passed();
-    // A client that has not talked to the VIP for a minute does not know any more who has it, and asks. This
-    // one forgets at once.
+    // A client that has not talked to the VIP for a minute must resolve it again. This one forgets it at once.
     let ask_for_pages = format!(
         "for page in $(seq {PAGES}); do
             ip neigh flush to 10.0.0.100
@@ -280,7 +273,7 @@ fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> 
     )?;
     cluster.shell("rs2", "httpd -h /www")?;
     cluster.shell("director", "ipvsadm -R </tmp/rs2")?;
-    // The slowest answer to the last question is under way.
+    // The slowest reply to the last request may still be on its way.
     sleep(Duration::from_millis(500));
     Ok(Half {
         pages,
@@ -290,15 +283,15 @@ fn experiment(session: &mut Session, cluster: &mut Cluster<'_>) -> Result<Half> 
     })
 }
 
-/// Lets the client send requests with a script that prints the name of the server of each that succeeds. Says how far
-/// it is, where there is a terminal.
+/// Makes the client send requests, with a script that prints the server's name for each that succeeds. Prints the
+/// progress on a terminal.
 fn requests(
     session: &mut Session,
     cluster: &mut Cluster<'_>,
     (number, what): (usize, &str),
     script: &str,
 ) -> Result<Requests> {
-    // The real servers forget, too: they have to ask where the client is, and all hear in whose name they do.
+    // The real servers forget their neighbours too: they must ask for the client, and their requests show a sender address.
     for name in ["rs1", "rs2"] {
         cluster.shell(name, "ip neigh flush dev eth0")?;
     }
@@ -346,165 +339,4 @@ fn requests(
         failed: number - by_rs1 - by_rs2,
         connections,
     })
-}
-
-/// What came of the client's requests.
-struct Requests {
-    by_rs1: usize,
-    by_rs2: usize,
-    failed: usize,
-    connections: Vec<Connection>,
-}
-
-impl Requests {
-    /// How many connections began at a machine.
-    fn began_at(&self, name: &str) -> usize {
-        self.connections
-            .iter()
-            .filter(|connection| connection.path[0] == name)
-            .count()
-    }
-
-    /// How many connections had packets sent to more than one machine.
-    fn wandered(&self) -> usize {
-        self.connections
-            .iter()
-            .filter(|connection| connection.path.len() > 1)
-            .count()
-    }
-}
-
-/// What was measured in one half.
-struct Half {
-    /// Both real servers in service.
-    pages: Requests,
-    /// The same, but the client resolves the VIP anew during each request.
-    downloads: Requests,
-    /// rs2 out of service.
-    maintenance: Requests,
-    /// What the switch recorded.
-    frames: Vec<Frame>,
-}
-
-impl Half {
-    /// How often the client asked who has the VIP.
-    fn asked(&self) -> usize {
-        asked(&self.frames, "client", VIP)
-    }
-
-    /// How many ARP packets of a machine said that it has the VIP: answers, and questions in the VIP's name.
-    fn claimed(&self, name: &str) -> usize {
-        claims(&self.frames, VIP).remove(name).unwrap_or(0)
-    }
-
-    /// A sum over all requests.
-    fn total(&self, count: impl Fn(&Requests) -> usize) -> usize {
-        count(&self.pages) + count(&self.downloads) + count(&self.maintenance)
-    }
-
-    /// How many connections there were.
-    fn connections(&self) -> usize {
-        self.total(|requests| requests.connections.len())
-    }
-
-    /// How many connections did not begin at the director.
-    fn past_director(&self) -> usize {
-        self.connections() - self.total(|requests| requests.began_at("director"))
-    }
-
-    /// How many requests failed.
-    fn failed(&self) -> usize {
-        self.total(|requests| requests.failed)
-    }
-}
-
-/// Both halves side by side, and how many numbers of the second are wrong.
-fn compare(without: &Half, with: &Half) -> (String, usize) {
-    const NONE: RangeInclusive<usize> = 0..=0;
-    const SOME: RangeInclusive<usize> = 1..=usize::MAX;
-
-    let mut broken = 0;
-    let text = RefCell::new(String::new());
-    let say = |line: &str| {
-        let mut text = text.borrow_mut();
-        text.push_str(line.trim_end());
-        text.push('\n');
-    };
-    let mut row = |what: &str, count: &dyn Fn(&Half) -> usize, promised: RangeInclusive<usize>| {
-        let (before, after) = (count(without), count(with));
-        let kept = promised.contains(&after);
-        broken += usize::from(!kept);
-        let verdict = if kept { "" } else { "  WRONG" };
-        say(&format!("    {what:<56}{before:>12}{after:>12}{verdict}"));
-    };
-
-    say(&format!(
-        "\n{:60}{:>12}{:>12}",
-        "", "without the", "with the"
-    ));
-    say(&format!("{:60}{:>12}{:>12}", "", "module", "module"));
-    say("  ARP");
-    row("client asked \"who has 10.0.0.100?\"", &Half::asked, SOME);
-    row(
-        "director claimed it",
-        &|half| half.claimed("director"),
-        SOME,
-    );
-    row("rs1 claimed it", &|half| half.claimed("rs1"), NONE);
-    row("rs2 claimed it", &|half| half.claimed("rs2"), NONE);
-
-    say(&format!(
-        "  {PAGES} pages, the VIP resolved anew before each"
-    ));
-    row(
-        "connections to the director",
-        &|half| half.pages.began_at("director"),
-        PAGES..=PAGES,
-    );
-    row(
-        "connections straight to rs1",
-        &|half| half.pages.began_at("rs1"),
-        NONE,
-    );
-    row(
-        "connections straight to rs2",
-        &|half| half.pages.began_at("rs2"),
-        NONE,
-    );
-    row("served by rs1", &|half| half.pages.by_rs1, SOME);
-    row("served by rs2", &|half| half.pages.by_rs2, SOME);
-    row("failed", &|half| half.pages.failed, NONE);
-
-    say(&format!(
-        "  {DOWNLOADS} long downloads, the VIP resolved anew {RENEWALS} times during each"
-    ));
-    row(
-        "moved to another host midway",
-        &|half| half.downloads.wandered(),
-        NONE,
-    );
-    row("broken", &|half| half.downloads.failed, NONE);
-
-    say(&format!(
-        "  {PAGES} pages, rs2 stopped and removed from the director"
-    ));
-    row(
-        "connections to rs2 nevertheless",
-        &|half| half.maintenance.began_at("rs2"),
-        NONE,
-    );
-    row("failed", &|half| half.maintenance.failed, NONE);
-
-    say("  Total");
-    row("connections", &Half::connections, SOME);
-    row(
-        "connections that bypassed the director",
-        &Half::past_director,
-        NONE,
-    );
-    row("failed requests", &Half::failed, NONE);
-    if without.past_director() + without.failed() == 0 {
-        say("\n  Nothing went wrong without the module this time: which host wins is chance. Run it again.");
-    }
-    (text.into_inner(), broken)
 }

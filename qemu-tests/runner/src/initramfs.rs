@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The root of the virtual machines: the guest as PID 1, the module under test and what goes with it, the tools that a network
-//! administrator types, and the modules of the stock kernel that a case may want.
+//! The root of the virtual machines: the guest as PID 1, the module under test, the tests' own modules and programs, a
+//! network administrator's tools, and the kernel's modules that cases load.
 
 use crate::arch::Arch;
 use anyhow::{bail, ensure, Context, Result};
@@ -13,7 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Tools that cases run by their usual names. The rest is busybox.
+/// Tools that cases run by their usual names. All others are busybox.
 const TOOLS: &[&str] = &[
     "/usr/sbin/ip",
     "/usr/sbin/tc",
@@ -35,7 +35,7 @@ const TOOLS: &[&str] = &[
     "/usr/sbin/birdcl",
 ];
 
-/// Files that those read: what Debian's keepalived, udev and systemd-sysctl do by default.
+/// Files that the tools read: the defaults of Debian's keepalived, udev and systemd-sysctl.
 const FILES: &[&str] = &[
     "/etc/keepalived/keepalived.config-opts",
     "/usr/lib/sysctl.d/50-default.conf",
@@ -44,10 +44,10 @@ const FILES: &[&str] = &[
     "/usr/lib/udev/rules.d/99-systemd.rules",
 ];
 
-/// Libraries that those load while they run (systemd).
+/// Libraries that the tools load with dlopen (systemd).
 const LOADED_BY_NAME: &[&str] = &["libkmod.so.2"];
 
-/// Modules that cases load, or the kernel for them.
+/// Modules that cases load, or that the kernel loads for them.
 const MODULES: &[&str] = &[
     "8021q",
     "9p",
@@ -57,6 +57,8 @@ const MODULES: &[&str] = &[
     "arptable_filter",
     "bonding",
     "bridge",
+    // libcrc32c, which nf_tables and ip_vs need, asks for it when it is loaded.
+    "crc32c_generic",
     "dummy",
     "ip_vs",
     "ip_vs_rr",
@@ -77,19 +79,19 @@ const MODULES: &[&str] = &[
     "xt_mark",
 ];
 
-/// A stock kernel, as `scripts/kernel` lays it down.
+/// A kernel, in a folder of `scripts/kernel`.
 pub(crate) struct Kernel {
     dir: PathBuf,
-    /// The distribution's own binary.
+    /// Its binary.
     pub(crate) binary: PathBuf,
-    /// As `uname -r` prints it.
+    /// Its release, as `uname -r` prints it.
     pub(crate) release: String,
     /// Its configuration.
     config: String,
 }
 
 impl Kernel {
-    /// The kernel in a folder.
+    /// Returns the kernel in a folder.
     pub(crate) fn at(dir: &Path) -> Result<Self> {
         let modules = dir.join("modules/lib/modules");
         let entry = fs::read_dir(&modules)
@@ -104,13 +106,12 @@ impl Kernel {
         })
     }
 
-    /// The processor that it is for.
+    /// Returns its architecture.
     pub(crate) fn arch(&self) -> Arch {
         Arch::of(&self.release)
     }
 
-    /// The root below which the programs lie that its machines run. Those for this processor come from the build
-    /// environment.
+    /// Returns the root of its machines' programs. Those for this machine's architecture are the build environment's.
     fn userland(&self) -> PathBuf {
         if self.arch().is_own() {
             PathBuf::from("/")
@@ -119,7 +120,7 @@ impl Kernel {
         }
     }
 
-    /// Whether it is built with an option, or has it as a module.
+    /// Whether it has an option, built in or as a module.
     pub(crate) fn has(&self, option: &str) -> bool {
         self.config.lines().any(|line| {
             let value = line.strip_prefix(option);
@@ -132,7 +133,7 @@ impl Kernel {
         self.release.ends_with("-debug")
     }
 
-    /// What KERNEL is to be set to for it.
+    /// Returns the value of KERNEL that names it.
     pub(crate) fn asked_for(&self) -> String {
         if self.release.ends_with("-hardened") {
             return "hardened".to_owned();
@@ -147,12 +148,12 @@ impl Kernel {
         format!("debug-{}", series.join("."))
     }
 
-    /// Whether it is built with PREEMPT_RT.
+    /// Whether it has PREEMPT_RT.
     pub(crate) fn is_real_time(&self) -> bool {
         self.release.contains("-rt-")
     }
 
-    /// The program of the kernel's own build system that signs modules.
+    /// Returns the path of the kernel's program that signs modules.
     pub(crate) fn sign_file(&self) -> PathBuf {
         self.dir.join("kdir/scripts/sign-file")
     }
@@ -166,8 +167,8 @@ impl Kernel {
     }
 }
 
-/// The files, below a folder of modules, of those that cases load and of all that they need. What the kernel has built
-/// in is not among them.
+/// Returns the files of the modules that cases load, and of their dependencies, below a folder of modules. Modules that are
+/// built in have none.
 fn closure(modules: &Path) -> Result<Vec<String>> {
     let index = modules.join("modules.dep");
     let index = fs::read_to_string(&index).with_context(|| format!("no {}", index.display()))?;
@@ -184,19 +185,19 @@ fn closure(modules: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// The name by which the kernel knows the module of a file.
+/// Returns the kernel's name for the module of a file.
 fn name_of(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.split('.').next().unwrap_or(name).replace('-', "_")
 }
 
-/// The names of the modules of the kernel that is running which cases may load.
+/// Returns the names of the running kernel's modules that cases may load.
 pub(crate) fn modules_of_cases(release: &str) -> Result<HashSet<String>> {
     let files = closure(&Path::new("/lib/modules").join(release))?;
     Ok(files.iter().map(|file| name_of(file)).collect())
 }
 
-/// Makes the archive `dir`/initramfs.cpio, with `files` in its root, and returns its path.
+/// Creates the archive `dir`/initramfs.cpio, with `files` in its root. Returns its path.
 pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("initramfs");
     let userland = Userland {
@@ -207,7 +208,7 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
 
     let modules = root.join("lib/modules").join(&kernel.release);
     fs::create_dir_all(&modules)?;
-    // Where packages of modules put them, for modprobe.
+    // For modprobe, in the folder that packages use.
     let module = files.first().context("no module")?;
     let updates = modules.join("updates/dkms");
     copy(
@@ -221,14 +222,14 @@ pub(crate) fn make(kernel: &Kernel, files: &[&Path], guest: &Path, dir: &Path) -
         .arg("-b")
         .arg(&root)
         .arg(&kernel.release)
-        .stderr(Stdio::null()))?; // it misses the lists of what is built in
+        .stderr(Stdio::null()))?; // warns that the lists of built-in modules are missing
 
     let archive = dir.join("initramfs.cpio");
     pack(&root, &archive)?;
     Ok(archive)
 }
 
-/// Makes a root for `make check`: as that of the machines, with no modules of the kernel.
+/// Creates the root for `make check`: that of the machines, without the kernel's modules.
 pub(crate) fn make_root(root: &Path, module: &Path) -> Result<()> {
     let userland = Userland {
         root: PathBuf::from("/"),
@@ -238,7 +239,7 @@ pub(crate) fn make_root(root: &Path, module: &Path) -> Result<()> {
     fill(root, &userland, &[module], &guest)
 }
 
-/// Makes a folder of the guest, the programs of a userland and `files`.
+/// Creates a folder with the guest, the programs of a userland, and `files`.
 fn fill(root: &Path, userland: &Userland, files: &[&Path], guest: &Path) -> Result<()> {
     if root.exists() {
         fs::remove_dir_all(root)?;
@@ -285,12 +286,12 @@ fn fill(root: &Path, userland: &Userland, files: &[&Path], guest: &Path) -> Resu
         root.join("usr/lib/systemd/systemd-udevd"),
     )?;
     symlink("/usr/bin/busybox", root.join("bin/busybox"))?;
-    // Not busybox's shell: that prefers its own `ip` and `arping` to the real ones.
+    // Not busybox's shell, which would run its own `ip` and `arping`.
     symlink("/usr/bin/dash", root.join("bin/sh"))?;
     Ok(())
 }
 
-/// Packs what is in a folder as the kernel unpacks it: one such archive after another.
+/// Packs a folder into a cpio archive. The kernel unpacks several, one after the other.
 pub(crate) fn pack(root: &Path, archive: &Path) -> Result<()> {
     run(Command::new("sh")
         .args([
@@ -308,25 +309,25 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the programs for a kernel's machines come from.
+/// The root that the programs of a kernel's machines come from.
 struct Userland {
     root: PathBuf,
     arch: Arch,
 }
 
 impl Userland {
-    /// Where a file of it lies.
+    /// Returns the path of one of its files.
     fn file(&self, path: &Path) -> Result<PathBuf> {
         Ok(self.root.join(path.strip_prefix("/")?))
     }
 
-    /// Copies a file of it to the same place below another root.
+    /// Copies one of its files to the same path below another root.
     fn copy(&self, path: &Path, root: &Path) -> Result<()> {
         copy(&self.file(path)?, &root.join(path.strip_prefix("/")?))
     }
 
-    /// Adds the shared libraries that a program or a library needs, by their paths, and its loader. `ldd` runs the
-    /// loader for that, which may be one for another processor.
+    /// Adds the paths of the shared libraries that a program or library needs, and of its loader. Does not use `ldd`, which
+    /// runs the loader: that may be for another architecture.
     fn libraries_of(&self, program: &Path, into: &mut HashSet<PathBuf>) -> Result<()> {
         let output = Command::new("readelf")
             .args(["--wide", "--dynamic", "--program-headers"])
@@ -351,7 +352,7 @@ impl Userland {
         Ok(())
     }
 
-    /// Adds a library by its name, and what it needs. It is looked for in `own` folders first.
+    /// Adds a library by its name, and what it needs. Searches the `own` folders first.
     fn library(&self, name: &str, own: &[&str], into: &mut HashSet<PathBuf>) -> Result<()> {
         let usual = format!("/usr/lib/{}", self.arch.multiarch());
         for folder in own.iter().chain(&[&*usual, "/usr/lib"]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the actions work with.
+//! What the runner's actions share.
 
 use crate::{
     initramfs::{self, Kernel},
@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use std::{fs, path::PathBuf};
 
-/// What `install` works with besides.
+/// The arguments that only `install` takes.
 #[derive(Args)]
 pub(crate) struct System {
-    /// The folder of the system, as scripts/system-image made it.
+    /// The folder of the system that scripts/system-image has made.
     #[arg(long)]
     pub(crate) system: PathBuf,
     /// The folder with the packages.
@@ -22,39 +22,39 @@ pub(crate) struct System {
     /// The folder with a later version of the packages.
     #[arg(long)]
     pub(crate) later: PathBuf,
-    /// The module, built for the kernel that the system has at first.
+    /// The module, built for the system's first kernel.
     #[arg(long)]
     pub(crate) first_module: PathBuf,
-    /// Only the cases whose names contain one of these, which commas separate.
+    /// Only the cases whose names contain one of these patterns, separated by commas.
     #[arg(long, default_value = "")]
     pub(crate) case: String,
 }
 
-/// What every action works with.
+/// The arguments of every action that boots machines.
 #[derive(Args)]
 pub(crate) struct Given {
-    /// The folder of the kernel, as scripts/kernel made it.
+    /// The folder of the kernel that scripts/kernel has made.
     #[arg(long)]
     pub(crate) kernel: PathBuf,
-    /// The module, built for that kernel; the tests' own modules and programs lie beside it.
+    /// The module, built for that kernel. The tests' own modules and programs are beside it.
     #[arg(long)]
     module: PathBuf,
 }
 
-/// What every action needs to start machines.
+/// What machines boot, and where their logs go.
 pub(crate) struct Lab {
-    /// The kernel that machines boot.
+    /// The kernel.
     pub(crate) kernel: Kernel,
     /// The module.
     pub(crate) module: PathBuf,
     /// The machines' root.
     pub(crate) initramfs: PathBuf,
-    /// Where consoles, logs and pcaps go.
+    /// The folder for consoles, logs and pcaps.
     pub(crate) logs: PathBuf,
 }
 
 impl Lab {
-    /// Makes the machines' root. Logs and pcaps go to `lab/` beside the module.
+    /// Creates the machines' root. Logs and pcaps go to `lab/` beside the module.
     pub(crate) fn new(given: &Given) -> Result<Self> {
         let kernel = Kernel::at(&given.kernel)?;
         let logs = given
@@ -65,7 +65,7 @@ impl Lab {
         fs::create_dir_all(&logs)?;
         let mut guest = std::env::current_exe()?.with_file_name("guest");
         if !kernel.arch().is_own() {
-            // Cargo's folder for another target.
+            // Cargo has a folder for each target.
             let target = guest.ancestors().nth(2).context("no target folder")?;
             guest = target.join(kernel.arch().target()).join("release/guest");
         }
@@ -80,7 +80,7 @@ impl Lab {
         })
     }
 
-    /// How a machine boots the kernel, with the guest as PID 1.
+    /// Returns how a machine boots the kernel, with the guest as PID 1.
     pub(crate) fn boot(&self) -> Boot<'_> {
         self.boot_with(OUR_INIT)
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The laboratory's host side: boots stock kernels with the module in QEMU and reports what they show.
+//! The laboratory's host side: boots kernels with the module in QEMU and reports the results.
 
 #![deny(unsafe_code)]
 
 mod arch;
 mod bench;
+mod cases;
 mod check;
 mod cluster;
 mod clusters;
@@ -14,11 +15,11 @@ mod initramfs;
 mod install;
 mod lab;
 mod pcap;
-mod picture;
 mod recipe;
 mod secure_boot;
 mod selftests;
 mod shell;
+mod sum;
 mod switch;
 mod test;
 mod traffic;
@@ -38,47 +39,52 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Run the cases on a booted kernel; KTAP on standard output.
+    /// Run the cases on a booted kernel and print KTAP.
     Test {
         #[command(flatten)]
         given: Given,
-        /// Only the cases whose names contain one of these, which commas separate.
+        /// Only the cases whose names contain one of these patterns, separated by commas.
         #[arg(long, default_value = "")]
         case: String,
     },
-    /// Make the folder that `check` runs the cases in.
+    /// Create the folder that `check` runs the cases in.
     CheckRoot {
-        /// The module, built for the kernel that they are to run on.
+        /// The module, built for the running kernel.
         #[arg(long)]
         module: PathBuf,
         /// The folder.
         #[arg(long)]
         root: PathBuf,
     },
-    /// Run the cases that need no machine to themselves on the kernel that is running; KTAP on standard output.
+    /// Run the cases that do not need the machine to themselves on the running kernel and print KTAP.
     Check {
-        /// The folder that `check-root` has made.
+        /// The folder that `check-root` has created.
         #[arg(long)]
         root: PathBuf,
-        /// Where pcaps go.
+        /// The folder for pcaps.
         #[arg(long)]
         logs: PathBuf,
-        /// Only the cases whose names contain one of these, which commas separate.
+        /// Only the cases whose names contain one of these patterns, separated by commas.
         #[arg(long)]
         case: String,
     },
-    /// Run the kernel's own networking tests, without the module and with it.
+    /// Run the kernel's own networking tests without the module and with it.
     Selftests {
         #[command(flatten)]
         given: Given,
         /// The folder of the kernel's selftests.
         #[arg(long)]
         tests: PathBuf,
-        /// Only the tests whose names contain one of these, which commas separate.
+        /// Only the tests whose names contain one of these patterns, separated by commas.
         #[arg(long, default_value = "")]
         case: String,
     },
-    /// Install, upgrade and purge the packages on a Debian system; KTAP on standard output.
+    /// Print the sum of several kernels' runs of `test`, and what failed or was skipped.
+    Sum {
+        /// The output of each run, as `<kernel>.tap`. Beside it, `<kernel>.kunit` is what the kernel's parser prints for it.
+        files: Vec<PathBuf>,
+    },
+    /// Install, upgrade and purge the packages on a Debian system and print KTAP.
     Install {
         #[command(flatten)]
         given: Given,
@@ -89,35 +95,35 @@ enum Action {
     Demo {
         #[command(flatten)]
         given: Given,
-        /// The first whose case's name contains this.
+        /// The first cluster whose case's name contains this.
         #[arg(long, default_value = "cluster_dr_lo")]
         cluster: String,
-        /// The README that the session is put into.
+        /// The README to write the session to.
         #[arg(long)]
         readme: Option<PathBuf>,
     },
-    /// Give the user a shell on a machine.
+    /// Open a shell on a machine.
     Shell {
         #[command(flatten)]
         given: Given,
-        /// A whole cluster: the first whose case's name contains this. Otherwise one machine, with hosts as namespaces.
+        /// Boot the first cluster whose case's name contains this, instead of one machine with hosts as namespaces.
         #[arg(long)]
         cluster: Option<String>,
         /// The machine of the cluster.
         #[arg(long, default_value = "rs1")]
         on: String,
     },
-    /// Count what events cost.
+    /// Count instructions per event.
     Bench {
         #[command(flatten)]
         given: Given,
-        /// The folder of the figures that are committed.
+        /// The folder of the committed figures.
         #[arg(long)]
         documentation: PathBuf,
-        /// Only the smallest host.
+        /// Measure only the smallest host.
         #[arg(long)]
         quick: bool,
-        /// Put the new figures into the folder.
+        /// Write the new figures to the folder.
         #[arg(long)]
         update: bool,
     },
@@ -127,7 +133,7 @@ enum Action {
         #[arg(long)]
         documentation: PathBuf,
     },
-    /// Compare a host with the reference model: as `test`, with as many random operations as one likes.
+    /// Compare a host with the reference model, with any number of random operations, and print KTAP.
     Soak {
         #[command(flatten)]
         given: Given,
@@ -157,6 +163,7 @@ fn main() -> Result<ExitCode> {
         Action::Selftests { given, tests, case } => {
             selftests::run(&Lab::new(&given)?, &given.kernel, &tests, &case)
         }
+        Action::Sum { files } => sum::run(&files),
         Action::Install { given, system } => install::run(&Lab::new(&given)?, &system),
         Action::Shell { given, cluster, on } => {
             let lab = Lab::new(&given)?;

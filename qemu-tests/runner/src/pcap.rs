@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames as a file that Wireshark opens.
+//! Writes frames to a file that Wireshark opens.
 
 use anyhow::Result;
 use pcap_file::{
@@ -16,7 +16,7 @@ use pcap_file::{
 use protocol::Frame;
 use std::{borrow::Cow, fs, path::Path, time::Duration};
 
-/// Writes frames as pcapng, an interface for each wire.
+/// Writes frames as pcapng, with an interface for each wire.
 pub(crate) fn write(path: &Path, frames: &[Frame]) -> Result<()> {
     let mut writer = PcapNgWriter::new(fs::File::create(path)?)?;
     let mut wires: Vec<&str> = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn write(path: &Path, frames: &[Frame]) -> Result<()> {
         };
         writer.write_pcapng_block(EnhancedPacketBlock {
             interface_id: wire as u32,
-            // The format's unit is a microsecond; the crate takes it for a nanosecond.
+            // The format's unit is a microsecond, but the crate assumes a nanosecond.
             timestamp: Duration::from_nanos(frame.microseconds),
             original_len: frame.bytes.len() as u32,
             data: Cow::Borrowed(&frame.bytes),

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The recipes of `Documentation/clusters/`, as the reader has them: their commands are what the cases run.
+//! The recipes of `Documentation/clusters/`. The cases run the commands that the reader sees.
 //!
-//! A heading that names a case (`` `cluster_...` ``) begins it; what stands before the first is common to all cases
-//! of the file. Headings below it divide it into parts. A block of shell commands belongs to the machines that
+//! A heading that names a case (`` `cluster_...` ``) begins a recipe; text before the first such heading is common to all
+//! recipes of the file. Headings below it divide a recipe into parts. A block of shell commands is for the machines that
 //! the paragraph before it names: "On **rs1** and **rs2**:".
 
 use anyhow::{bail, ensure, Context, Result};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Parser, Tag, TagEnd};
 
-/// The recipes: the names of their files, and their texts.
+/// The pages with recipes: name and text.
 const FILES: &[(&str, &str)] = &[
     (
         "dr.md",
@@ -69,7 +69,7 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What all recipes begin with.
+/// The page with the commands that all recipes begin with.
 const MACHINES: &str = include_str!("../../../Documentation/clusters/README.md");
 
 /// Commands, and the machines that run them.
@@ -86,7 +86,7 @@ pub(crate) struct Block {
 pub(crate) struct Part {
     /// The heading's text.
     pub(crate) title: String,
-    /// What is to be done, in order.
+    /// The commands, in order.
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -95,24 +95,24 @@ pub(crate) struct Part {
 pub(crate) struct Recipe {
     /// The case's name.
     pub(crate) case: String,
-    /// The file of `Documentation/clusters/` that has it.
+    /// Its page in `Documentation/clusters/`.
     pub(crate) file: &'static str,
-    /// The file's title.
+    /// The page's title.
     pub(crate) title: String,
-    /// The picture of the cluster: the file's first block of text.
+    /// The picture of the cluster: the page's first block of text.
     pub(crate) picture: String,
-    /// What all recipes begin with, on the machines of this one.
+    /// The commands that all recipes begin with.
     pub(crate) machines: Vec<Block>,
-    /// What stands before the first heading below that of the case, beginning with what the file's cases have in
-    /// common; then what stands below each.
+    /// The text below the case's own heading, which begins with what is common to the page; then the text below each
+    /// further heading.
     pub(crate) parts: Vec<Part>,
 }
 
-/// A case of this name does as the recipe says, with `arp_invisible` in the place of `hidden`.
+/// A case with this suffix uses `arp_invisible` where the recipe uses `hidden`.
 const INVISIBLE: &str = "_invisible";
 
 impl Recipe {
-    /// All of them, in the order of the documentation.
+    /// Returns all recipes, in the order of the documentation.
     pub(crate) fn all() -> Result<Vec<Self>> {
         let machines = read("README.md", MACHINES)?;
         ensure!(machines.sections.is_empty(), "README.md has cases");
@@ -158,10 +158,10 @@ impl Recipe {
     }
 }
 
-/// The names of the cases that a section is for, and its parts.
+/// The names of a section's cases, and its parts.
 type Section = (Vec<String>, Vec<Part>);
 
-/// What a file says.
+/// The contents of a page.
 #[derive(Default)]
 struct File {
     title: String,
@@ -173,11 +173,11 @@ struct File {
 
 fn read(file: &str, text: &str) -> Result<File> {
     let mut read = File::default();
-    // Of the paragraph or heading at hand, or of the last one: its words, those in bold and those in code.
+    // The words of the current or last paragraph or heading, those in bold, and those in code.
     let mut words = String::new();
     let (mut bold, mut code) = (Vec::new(), Vec::new());
     let mut strong = false;
-    // Of the fenced block at hand, if it is of a kind that is read.
+    // The current fenced block, if its kind is one of those that are read.
     let mut block: Option<(bool, String)> = None;
     for event in Parser::new(text) {
         match event {
@@ -225,7 +225,7 @@ fn read(file: &str, text: &str) -> Result<File> {
             Event::End(TagEnd::Heading(HeadingLevel::H2)) => {
                 code.retain(|word| word.starts_with("cluster_"));
                 if !code.is_empty() {
-                    // Without the cases' names.
+                    // Drop the cases' names.
                     let title = words.split(" (").next().unwrap_or_default();
                     let first = Part {
                         title: title.to_owned(),

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A machine with Secure Boot: what its owner has to do so that its kernel takes the module.
+//! A machine with Secure Boot, whose owner signs the module.
 //!
-//! All before the module is as on a server: the firmware has Microsoft's keys and starts Debian's shim, which starts
-//! Debian's GRUB, which starts Debian's kernel, each signed by its makers; the kernel locks itself down. Only what
-//! the owner does on the console (`mokutil --import`, and MokManager's question at the next boot) is not typed: the
-//! key is put where they would leave it, into the firmware's variable MokList.
+//! Everything up to the module is as on a server: firmware with Microsoft's keys boots Debian's shim, GRUB and kernel, all
+//! signed, and the kernel locks itself down. Only the owner's steps on the console (`mokutil --import`, and the question of
+//! MokManager at the next boot) are replaced: the key is written to the firmware's variable MokList, where they store it.
 
 use crate::{
     arch::Arch,
@@ -25,10 +24,10 @@ use std::{
 /// The case's name.
 pub(crate) const NAME: &str = "secure_boot";
 
-/// shim's own namespace of variables, as the owner of the key.
+/// The GUID of shim's variables, as the owner of the key.
 const OWNER: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 
-/// A host with a VIP on lo and a neighbour who asks.
+/// A host with a VIP on lo, and a neighbour to ask for it.
 const NETWORK: &str = "
     set -e
     ip netns add neighbour
@@ -67,12 +66,10 @@ pub(crate) fn case(lab: &Lab) -> Ended {
     }
 }
 
-/// Why the kernel cannot be started this way.
+/// Returns why the kernel cannot be booted this way, if it cannot.
 fn lacking(lab: &Lab) -> Result<Option<&'static str>> {
     if lab.kernel.arch() != Arch::Amd64 {
-        return Ok(Some(
-            "the laboratory has firmware with Secure Boot for amd64 only",
-        ));
+        return Ok(Some("Secure Boot is tested on amd64 only"));
     }
     let signatures = Command::new("sbverify")
         .arg("--list")
@@ -81,11 +78,11 @@ fn lacking(lab: &Lab) -> Result<Option<&'static str>> {
         .context("cannot run sbverify")?;
     let signed = String::from_utf8_lossy(&signatures.stdout).contains("Debian Secure Boot");
     Ok((!signed)
-        .then_some("the kernel is not signed by Debian, so Debian's boot loader does not start it"))
+        .then_some("Debian has not signed this kernel, so its boot loader does not start it"))
 }
 
-/// The unsigned module is refused, and so is one that a stranger signed. The one that the machine's owner signed is
-/// taken, and conceals. What is worth telling.
+/// The kernel refuses the unsigned module and one that a stranger signed. It loads the one that the machine's owner signed,
+/// which conceals the VIP. Returns a note for the report.
 fn story(lab: &Lab) -> Result<String> {
     let dir = lab.logs.join(NAME);
     if dir.exists() {
@@ -156,16 +153,16 @@ fn story(lab: &Lab) -> Result<String> {
     };
     ensure!(
         answered(&mut vm, "10.0.0.100")?,
-        "without the module the VIP is not answered for"
+        "without the module there is no reply for the VIP"
     );
     vm.shell("insmod /signed.ko && sysctl net.ipv4.conf.all.hidden=1 net.ipv4.conf.lo.hidden=1")?;
     ensure!(
         !answered(&mut vm, "10.0.0.100")?,
-        "with the module and its flags the VIP is answered for"
+        "with the module and its flags there is a reply for the VIP"
     );
     ensure!(
         answered(&mut vm, "10.0.0.11")?,
-        "the host's own address is not answered for"
+        "there is no reply for the host's own address"
     );
     let complaints = vm.finish()?;
     ensure!(
@@ -174,13 +171,13 @@ fn story(lab: &Lab) -> Result<String> {
         complaints.join("\n")
     );
     Ok(
-        "Debian's shim, GRUB and kernel, locked down: refuses the unsigned module and a stranger's, takes the owner's"
+        "Debian's shim, GRUB and kernel, locked down: refuses the unsigned module and a stranger's, loads the owner's"
             .to_owned(),
     )
 }
 
-/// Makes a key and signs a copy of the module with it, both as Documentation/install.md says. Returns the key's
-/// certificate, as text.
+/// Creates a key and signs a copy of the module with it, as Documentation/install.md says. Returns the path of the key's
+/// certificate in PEM format.
 fn sign(lab: &Lab, dir: &Path, who: &str, signed: &Path) -> Result<PathBuf> {
     let [key, der, pem] = ["key", "der", "pem"].map(|kind| dir.join(format!("{who}.{kind}")));
     run(Command::new("openssl")
@@ -193,7 +190,7 @@ fn sign(lab: &Lab, dir: &Path, who: &str, signed: &Path) -> Result<PathBuf> {
         .arg(&key)
         .arg("-out")
         .arg(&der)
-        // It draws lines there.
+        // Its progress.
         .stderr(fs::File::create(dir.join("openssl.log"))?))?;
     run(Command::new("openssl")
         .args(["x509", "-inform", "DER"])
@@ -208,7 +205,7 @@ fn sign(lab: &Lab, dir: &Path, who: &str, signed: &Path) -> Result<PathBuf> {
     Ok(pem)
 }
 
-/// The system partition, as Debian lays it out.
+/// Creates the system partition with Debian's layout.
 fn partition(lab: &Lab, dir: &Path) -> Result<PathBuf> {
     let partition = dir.join("partition");
     let [boot, debian] = ["EFI/BOOT", "EFI/debian"].map(|folder| partition.join(folder));
@@ -229,7 +226,7 @@ fn partition(lab: &Lab, dir: &Path) -> Result<PathBuf> {
     ] {
         fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    // A real-time kernel does not ask the firmware for variables, such as MokList, unless it is told to.
+    // A real-time kernel reads the firmware's variables, such as MokList, only with this option.
     let efi = if lab.kernel.is_real_time() {
         "efi=runtime"
     } else {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make test-selftests`: the kernel's own networking tests, without the module, with it, and with its flags on.
+//! `make test-selftests`: runs the kernel's own networking tests without the module, with it, and with its flags set.
 //!
-//! They are scripts for a machine that has everything, so the virtual machine's root is the build environment,
-//! read-only by 9p, with a file system in memory on top. One of them does not run on a tainted kernel, as ours is with
-//! the module; it is told that the kernel is not, and what the kernel's log says is read here.
+//! They are scripts that need a complete system, so the virtual machine's root is the build environment, read-only over 9p,
+//! with a file system in memory on top. One of them does not run on a tainted kernel. The module taints the kernel, so the
+//! tests see a file that says it is not tainted; complaints are read from the kernel log.
 
 use crate::{
     lab::Lab, //
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The tests that touch what the module touches.
+/// The tests of what the module hooks.
 const TESTS: &[&str] = &[
     "net/arp_ndisc_evict_nocarrier.sh",
     "net/arp_ndisc_untracked_subnets.sh",
@@ -41,21 +41,21 @@ const TESTS: &[&str] = &[
     "net/fcnal-test.sh -t ipv4_netfilter",
 ];
 
-/// A test that takes longer than this, in seconds, is stopped, and has failed.
+/// A test that takes longer than this, in seconds, is stopped and has failed.
 const LIMIT: u32 = 2400;
 
-/// In which state of the module the tests run, and what brings it about, in the root of the machine.
+/// The states of the module in which the tests run, and the commands that establish them, in the machine's own root.
 const STATES: [(&str, &str); 3] = [
     ("without the module", "true"),
     ("loaded, flags 0", "insmod /arp_hidden.ko"),
     (
-        // A new namespace takes the flags of the first one, a new device those of `default`: all of them.
+        // A new namespace inherits the flags of the first one, and a new device those of `default`.
         "all devices hidden",
         "cd /proc/sys/net/ipv4/conf && echo 1 >all/hidden && echo 1 >default/hidden && echo 1 >lo/hidden",
     ),
 ];
 
-/// What came of a test: its exit status, and the lines by which it tells of failures.
+/// The result of a test: its exit status, the lines that report failures, and how many report a success.
 #[derive(PartialEq, Eq)]
 struct Came {
     status: i32,
@@ -67,7 +67,7 @@ impl Came {
     fn of(status: i32, output: &str) -> Self {
         let is = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
         let lines = || output.lines().map(str::trim);
-        // Without what differs from run to run: names of namespaces, times.
+        // Collapse spaces: columns differ from run to run.
         let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
             status,
@@ -92,7 +92,7 @@ impl Came {
     }
 }
 
-/// Runs the tests, in each state, on one machine; prints a table and what differs.
+/// Runs the tests in each state on one machine. Prints a table, and the failures that occur only with the module.
 pub(crate) fn run(lab: &Lab, kernel: &Path, tests: &Path, patterns: &str) -> Result<ExitCode> {
     let mut vm = Vm::start(&Config {
         name: "selftests",
@@ -153,7 +153,7 @@ pub(crate) fn run(lab: &Lab, kernel: &Path, tests: &Path, patterns: &str) -> Res
     }
     let complaints = vm.finish()?;
     let mut differs = false;
-    println!("verdict, passed / failed parts of it:");
+    println!("verdict, passed/failed parts:");
     let states: Vec<String> = STATES
         .iter()
         .map(|(state, _)| format!("{state:<20}"))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make shell`: a shell in the user's terminal, on one machine that has a cluster's network as namespaces, or on a
-//! machine of a whole cluster.
+//! `make shell`: opens a shell in the user's terminal, on a machine with a cluster as namespaces, or on one machine of a
+//! whole cluster.
 
 use crate::{
     cluster::{address, names, Machines},
@@ -23,16 +23,16 @@ use std::{
     time::Duration,
 };
 
-/// The cluster that the namespaces are.
+/// The cluster that the namespaces form.
 const NETWORK: &str = "cluster_dr_lo";
 
-/// Nobody thinks for longer.
+/// How long the user may be idle.
 const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Where the machine keeps what bash reads first.
+/// The file that bash reads first.
 const RC: &str = "/run/shellrc";
 
-/// The first recipe whose case's name contains a pattern.
+/// Returns the first recipe whose case's name contains a pattern.
 fn recipe(pattern: &str) -> Result<Recipe> {
     let recipes = Recipe::all()?;
     let found = recipes
@@ -45,7 +45,7 @@ fn recipe(pattern: &str) -> Result<Recipe> {
     })
 }
 
-/// Boots one machine with the network of a cluster as namespaces, and gives the user its shell.
+/// Boots one machine with a cluster as namespaces, and connects the user to a shell on it.
 pub(crate) fn namespaces(lab: &Lab) -> Result<ExitCode> {
     let recipe = recipe(NETWORK)?;
     let hosts = names(&recipe);
@@ -71,7 +71,7 @@ pub(crate) fn namespaces(lab: &Lab) -> Result<ExitCode> {
             "\n  {}, as namespaces of one machine. Kernel {}, arp_hidden loaded.\n\n{}\n  \
              A command on a host:  client arping -c 1 -I eth0 10.0.0.100\n  \
              A shell on a host:    rs1\n  \
-             The end:              exit\n",
+             Leave:                exit\n",
             recipe.title,
             lab.kernel.release,
             indented(&recipe.picture)
@@ -84,7 +84,7 @@ pub(crate) fn namespaces(lab: &Lab) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Boots a whole cluster, follows its recipe as far as its first part goes, and gives the user a machine's shell.
+/// Boots a whole cluster, follows the first part of its recipe, and connects the user to a shell on one machine.
 pub(crate) fn cluster(lab: &Lab, pattern: &str, on: &str) -> Result<ExitCode> {
     let recipe = recipe(pattern)?;
     let hosts = names(&recipe);
@@ -108,7 +108,7 @@ pub(crate) fn cluster(lab: &Lab, pattern: &str, on: &str) -> Result<ExitCode> {
         &rc(
             on,
             &format!(
-                "\n  {} ({}): {}. Kernel {}.\n\n{}\n  The end:  exit\n",
+                "\n  {} ({}): {}. Kernel {}.\n\n{}\n  Leave:  exit\n",
                 on,
                 recipe.title,
                 recipe.parts[0].title,
@@ -124,8 +124,8 @@ pub(crate) fn cluster(lab: &Lab, pattern: &str, on: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The script that makes hosts of a recipe as namespaces at one bridge, does what the recipe says on each, and gives
-/// them commands of their names.
+/// Returns a script that creates the hosts of a recipe as namespaces on one bridge, runs the recipe's commands in each, and
+/// creates a command with each host's name.
 fn network(recipe: &Recipe, hosts: &[&str]) -> Result<String> {
     let mut script = "ip link add lan type bridge\nip link set lan up\n".to_owned();
     for host in hosts {
@@ -160,7 +160,7 @@ fn network(recipe: &Recipe, hosts: &[&str]) -> Result<String> {
     Ok(script)
 }
 
-/// The script that makes what bash reads first: a prompt and something to read.
+/// Returns a script that writes the file that bash reads first: a prompt and a banner.
 fn rc(name: &str, banner: &str) -> String {
     format!(
         "echo 'set enable-bracketed-paste off' >/etc/inputrc
@@ -168,7 +168,7 @@ cat >{RC} <<'end'\nPS1='{name}# '\ncat <<'banner'\n{banner}\nbanner\nend\n"
     )
 }
 
-/// The script that is the session: bash on the machine's terminal, which is as large as the user's.
+/// Returns the script of the session: bash on the machine's terminal, with the size of the user's.
 fn session() -> String {
     let size = Command::new("stty")
         .arg("size")
@@ -177,7 +177,7 @@ fn session() -> String {
         .output();
     let size = size.map_or_else(|_| Vec::new(), |output| output.stdout);
     let size = String::from_utf8_lossy(&size).into_owned();
-    // A terminal that does not know its size says 0.
+    // A terminal that does not know its size reports 0.
     let size = size.trim().split_once(' ').filter(|(rows, _)| *rows != "0");
     let (rows, columns) = size.unwrap_or(("24", "80"));
     format!(
@@ -191,7 +191,7 @@ fn indented(text: &str) -> String {
     format!("    {}\n", text.trim_end().replace('\n', "\n    "))
 }
 
-/// A line between the user's terminal and a terminal of a machine's.
+/// A line between the user's terminal and a terminal of a machine.
 struct Terminal {
     near: UnixStream,
     far: UnixStream,
@@ -205,7 +205,7 @@ impl Terminal {
         Ok(Self { near, far })
     }
 
-    /// The arguments that give QEMU the machine's end of it, /dev/hvc0 there.
+    /// Returns QEMU's arguments for the machine's end, /dev/hvc0.
     fn device(&self) -> Vec<String> {
         let chardev = format!("socket,id=terminal,fd={}", self.far.as_raw_fd());
         ["-device", "virtio-serial-pci", "-chardev", &chardev]
@@ -215,7 +215,7 @@ impl Terminal {
             .collect()
     }
 
-    /// Gives what the user types to the machine and what it says to the user, until the program ends.
+    /// Copies the user's input to the machine and its output to the user, until the program ends.
     fn connect(&self) -> Result<Option<Raw>> {
         let raw = Raw::new()?;
         let (mut to, mut from) = (self.near.try_clone()?, self.near.try_clone()?);
@@ -237,7 +237,7 @@ impl Terminal {
     }
 }
 
-/// The user's terminal without its manners, which it gets back in the end.
+/// The user's terminal in raw mode. Dropping this restores its settings.
 struct Raw(Termios);
 
 impl Raw {
@@ -245,11 +245,11 @@ impl Raw {
         if !stdin().is_terminal() {
             return Ok(None);
         }
-        let manners = tcgetattr(stdin())?;
-        let mut raw = manners.clone();
+        let settings = tcgetattr(stdin())?;
+        let mut raw = settings.clone();
         cfmakeraw(&mut raw);
         tcsetattr(stdin(), SetArg::TCSANOW, &raw)?;
-        Ok(Some(Self(manners)))
+        Ok(Some(Self(settings)))
     }
 }
 

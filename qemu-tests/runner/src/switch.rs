@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An Ethernet switch in user space: it joins virtual machines and records every frame that they send.
+//! An Ethernet switch in user space, which connects virtual machines and records every frame that they send.
 
 use anyhow::Result;
 use nix::{
@@ -19,12 +19,12 @@ use std::{
     time::{Duration, Instant}, //
 };
 
-/// A switch at work.
+/// A running switch.
 pub(crate) struct Switch {
     recording: Arc<Mutex<Recording>>,
 }
 
-/// What passed.
+/// The frames that passed.
 #[derive(Default)]
 struct Recording {
     /// The ports' names.
@@ -32,13 +32,13 @@ struct Recording {
     frames: Vec<Frame>,
 }
 
-/// The machine's end of a cable to the switch. It must live until QEMU has been started.
+/// The machine's end of a cable to the switch. It must outlive the start of QEMU.
 pub(crate) struct Cable {
     end: UnixDatagram,
 }
 
 impl Switch {
-    /// A switch with some ports, and the cables to plug into the machines.
+    /// Creates a switch, and a cable for each port.
     pub(crate) fn new(ports: usize) -> Result<(Self, Vec<Cable>)> {
         let mut near_ends = Vec::new();
         let mut cables = Vec::new();
@@ -56,8 +56,8 @@ impl Switch {
         Ok((Self { recording }, cables))
     }
 
-    /// Begins a new recording, in which the names tell who sent a frame: a name for each port, in order. What
-    /// other ports send is left out of it.
+    /// Starts a new recording. `names` are the machines at the ports, in order, and name the senders of frames. Frames from
+    /// ports without a name are not recorded.
     pub(crate) fn record(&self, names: &[&str]) {
         *self.recording.lock().expect("the switch failed") = Recording {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -65,32 +65,32 @@ impl Switch {
         };
     }
 
-    /// The frames of the recording so far, in the order in which the switch forwarded them.
+    /// Returns the frames recorded so far, in the order in which the switch forwarded them.
     pub(crate) fn recording(&self) -> Vec<Frame> {
         self.recording_since(0)
     }
 
-    /// As [`Self::recording`], without the first ones: as many as [`Self::recorded`] said.
+    /// As [`Self::recording`], without the `first` frames, a number that [`Self::recorded`] returned.
     pub(crate) fn recording_since(&self, first: usize) -> Vec<Frame> {
         let recording = self.recording.lock().expect("the switch failed");
         recording.frames[first..].to_vec()
     }
 
-    /// Who looks at the recording while something else has the machines.
+    /// Returns a reader of the recording that does not borrow the switch.
     pub(crate) fn watcher(&self) -> Watcher {
         Watcher {
             recording: self.recording.clone(),
         }
     }
 
-    /// The number of frames so far.
+    /// Returns the number of frames recorded so far.
     pub(crate) fn recorded(&self) -> usize {
         let recording = self.recording.lock().expect("the switch failed");
         recording.frames.len()
     }
 }
 
-/// Looks at a recording while something else has the machines.
+/// A reader of the recording.
 #[derive(Clone)]
 pub(crate) struct Watcher {
     recording: Arc<Mutex<Recording>>,
@@ -105,7 +105,7 @@ impl Watcher {
 }
 
 impl Cable {
-    /// The arguments that give QEMU a network card at this cable.
+    /// Returns QEMU's arguments for a network card on this cable.
     pub(crate) fn card(&self, mac: [u8; 6]) -> Vec<String> {
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
         vec![
@@ -120,20 +120,20 @@ impl Cable {
     }
 }
 
-/// A station that is no machine, and sends the same frames over and over, until it is dropped.
+/// A station that sends the same frames again and again until it is dropped.
 pub(crate) struct Beacon {
     _cable: Arc<Cable>,
 }
 
 impl Beacon {
-    /// Sends the frames, then waits, and so on.
+    /// Starts to send the frames, with a pause after each round.
     pub(crate) fn new(cable: Cable, frames: Vec<Vec<u8>>, pause: Duration) -> Self {
         let cable = Arc::new(cable);
         let sender = Arc::downgrade(&cable);
         thread::spawn(move || {
             while let Some(cable) = sender.upgrade() {
                 for frame in &frames {
-                    // The switch is gone: so will be who has this.
+                    // Fails only once the switch is gone.
                     let _ = cable.end.send(frame);
                 }
                 drop(cable);
@@ -144,7 +144,7 @@ impl Beacon {
     }
 }
 
-/// Forwards and records frames until nobody holds the recording any more.
+/// Forwards and records frames until the recording is dropped.
 fn forward(ports: &[UnixDatagram], recorder: &Weak<Mutex<Recording>>) {
     let start = Instant::now();
     let mut learnt: HashMap<[u8; 6], usize> = HashMap::new();
@@ -154,13 +154,13 @@ fn forward(ports: &[UnixDatagram], recorder: &Weak<Mutex<Recording>>) {
             .iter()
             .map(|port| PollFd::new(port.as_fd(), PollFlags::POLLIN))
             .collect();
-        // An interrupted wait is one that saw nothing. The time-out is for the end of the switch.
+        // An interruption is harmless. The time-out is for noticing the end of the switch.
         let _ = poll(&mut waiting, 1000u16);
         let Some(recording) = recorder.upgrade() else {
             return;
         };
-        // A switch of silicon sends a broadcast out of all its ports at once. Here one port comes first: another
-        // one each time, so that no machine wins the race to answer by the port that it is plugged into.
+        // A hardware switch sends a broadcast out of all its ports at once. Here one port comes first. It is another one
+        // each time, so that no machine wins the race to reply because of its port.
         let first = start.elapsed().subsec_nanos() as usize;
         let in_turn = |turn| (first + turn) % ports.len();
         for from in (0..ports.len()).map(in_turn) {
@@ -187,7 +187,7 @@ fn forward(ports: &[UnixDatagram], recorder: &Weak<Mutex<Recording>>) {
             let to = learnt.get(destination);
             for port in (0..ports.len()).map(in_turn) {
                 if port != from && to.is_none_or(|to| *to == port) {
-                    // A machine that does not keep up loses the frame, as with any switch.
+                    // A machine that cannot keep up loses the frame, as on any switch.
                     let _ = ports[port].send(frame);
                 }
             }

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make test`: the cases on a booted kernel, as KTAP.
+//! `make test`: runs the cases on a booted kernel and prints KTAP.
 
 use crate::{
+    cases::{cases, tell, Tally},
     clusters,
     initramfs::Kernel,
-    lab::Lab, //
-    pcap,
+    lab::Lab,
     secure_boot,
     vm::{splats, Config, Vm, OUR_INIT, PATIENCE},
 };
-use anyhow::{bail, Result};
-use protocol::{asked_for, Ended, Frame, Order, Outcome, Report, LONG};
+use anyhow::Result;
+use protocol::{asked_for, Order, LONG};
 use std::{
-    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant}, //
 };
 
-/// Runs the cases that an order asks for: those on one machine, then those with whole clusters.
+/// Runs the cases of an order: first those on one machine, then those with whole clusters, then the one with Secure Boot.
 pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     let start = Instant::now();
     let release = &lab.kernel.release;
@@ -39,10 +38,8 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
         ),
         _ => (Vec::new(), false, false),
     };
-    let mut tally = Tally {
-        others: recipes.len() + usize::from(secure_boot),
-        ..Tally::new(&lab.kernel.release, &lab.logs)
-    };
+    let mut tally = Tally::new(&lab.kernel.release, &lab.logs);
+    tally.others = recipes.len() + usize::from(secure_boot);
     if only_others {
         tally.plan(0)?;
     } else {
@@ -63,11 +60,11 @@ pub(crate) fn run(lab: &Lab, order: &Order) -> Result<ExitCode> {
     Ok(tally.sum_up(start))
 }
 
-/// Runs the cases on one machine, and adds one about what its kernel said.
+/// Runs the cases on one machine, and then `kernel_log`, which fails if the kernel has complained.
 fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     let mut vm = Vm::start(&Config {
         name: "test",
-        // A case that wants the other processors takes them online.
+        // A case that needs more processors takes them online.
         boot: lab.boot_with(&format!(
             "{OUR_INIT} maxcpus={}",
             lab.kernel.arch().test_cpus()
@@ -98,8 +95,8 @@ fn one_machine(lab: &Lab, order: &Order, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// How long a case may take: an hour if it is a long one, of ten minutes on a quick kernel, or if the kernel is the
-/// debug kernel, on which a walk through hundreds of failing allocations is long as well; four hours if both.
+/// Returns how long a case may take. A long case takes ten minutes on an ordinary kernel; on the debug kernel, walking
+/// through hundreds of failing allocations takes long too. Either may take an hour, and both together four.
 fn patience(order: &Order, kernel: &Kernel) -> Duration {
     const HOUR: Duration = Duration::from_secs(3600);
     let Order::Cases { patterns } = order else {
@@ -112,129 +109,7 @@ fn patience(order: &Order, kernel: &Kernel) -> Duration {
     }
 }
 
-/// What came of the cases so far.
-pub(crate) struct Tally {
-    /// The kernel that they run on.
-    release: String,
-    /// Where pcaps go.
-    logs: PathBuf,
-    /// How many results there are to be besides those of one machine's cases.
-    pub(crate) others: usize,
-    planned: usize,
-    number: usize,
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-}
-
-impl Tally {
-    /// Nothing so far.
-    pub(crate) fn new(release: &str, logs: &Path) -> Self {
-        Self {
-            release: release.to_owned(),
-            logs: logs.to_owned(),
-            others: 0,
-            planned: 0,
-            number: 0,
-            passed: 0,
-            failed: 0,
-            skipped: 0,
-        }
-    }
-
-    /// Prints a result that has passed if there are no lines that tell of something wrong.
-    pub(crate) fn must_be_none(&mut self, name: &str, lines: &[String]) {
-        self.number += 1;
-        if lines.is_empty() {
-            self.passed += 1;
-            println!("ok {} {name}", self.number);
-            return;
-        }
-        self.failed += 1;
-        println!("not ok {} {name}", self.number);
-        for line in lines {
-            println!("# {line}");
-        }
-    }
-
-    /// Prints the plan: so many results before the others.
-    pub(crate) fn plan(&mut self, results: usize) -> Result<()> {
-        self.planned = results + self.others;
-        if self.planned == 0 {
-            bail!("no case matches");
-        }
-        println!("1..{}", self.planned);
-        Ok(())
-    }
-
-    /// Prints the sum of it.
-    pub(crate) fn sum_up(mut self, start: Instant) -> ExitCode {
-        if self.number != self.planned {
-            println!("# {} results, {} planned", self.number, self.planned);
-            self.failed += 1;
-        }
-        println!(
-            "# {}: {} s; logs in {}",
-            self.release,
-            start.elapsed().as_secs(),
-            self.logs.display()
-        );
-        println!(
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        );
-        if self.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// A machine that cases run on.
-pub(crate) trait Machine {
-    /// Gives an order.
-    fn order(&mut self, order: &Order) -> Result<()>;
-
-    /// The next report. An error if none comes.
-    fn report(&mut self) -> Result<Report>;
-}
-
-impl Machine for Vm {
-    fn order(&mut self, order: &Order) -> Result<()> {
-        Self::order(self, order)
-    }
-
-    fn report(&mut self) -> Result<Report> {
-        Self::report(self)
-    }
-}
-
-/// Has a machine run the cases that an order asks for. `again` tells how to run one of that name again.
-pub(crate) fn cases(
-    machine: &mut impl Machine,
-    order: &Order,
-    tally: &mut Tally,
-    again: &dyn Fn(&str) -> String,
-) -> Result<()> {
-    machine.order(order)?;
-    let mut frames = Vec::new();
-    loop {
-        match machine.report()? {
-            Report::Plan(0) if tally.others == 0 => bail!("no case matches"),
-            Report::Plan(cases) => tally.plan(cases + 1)?,
-            Report::Frame(frame) => frames.push(frame),
-            Report::Ended(case) => {
-                tell(&case, tally, &frames, &again(&case.name))?;
-                frames.clear();
-            }
-            Report::Done { .. } => return Ok(()),
-            other => bail!("{other:?} where a case was to be run"),
-        }
-    }
-}
-
-/// How to run a case again.
+/// Returns the command that runs a case again.
 fn again(lab: &Lab, order: &Order, name: &str) -> String {
     let kernel = lab.kernel.asked_for();
     match (order, name.strip_prefix("random_seed_")) {
@@ -243,24 +118,4 @@ fn again(lab: &Lab, order: &Order, name: &str) -> String {
         }
         _ => format!("make test KERNEL={kernel} CASE={name}"),
     }
-}
-
-/// Prints what came of a case, and `again`, the way to run it once more if it failed.
-pub(crate) fn tell(case: &Ended, tally: &mut Tally, frames: &[Frame], again: &str) -> Result<()> {
-    tally.number += 1;
-    print!("{}", case.ktap(tally.number));
-    match &case.outcome {
-        Outcome::Passed => tally.passed += 1,
-        Outcome::Skipped { .. } => tally.skipped += 1,
-        Outcome::Failed { .. } => {
-            tally.failed += 1;
-            if !frames.is_empty() {
-                let path = tally.logs.join(format!("{}.pcapng", case.name));
-                pcap::write(&path, frames)?;
-                println!("#   pcap: {}", path.display());
-            }
-            println!("#   run it again: {again}");
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the switch's recording of a cluster shows.
+//! Reads the switch's recording of a cluster.
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use protocol::{
@@ -12,32 +12,32 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4},
 };
 
-/// The hardware address of the machine at a port of the switch: locally administered.
+/// Returns the hardware address of the machine at a port of the switch. It is locally administered.
 pub(crate) fn mac(port: usize) -> Mac {
     [2, 0, 10, 0, 0, port as u8 + 1]
 }
 
-/// The machine that has a hardware address; `names` are those at the switch's ports.
+/// Returns the machine with a hardware address. `names` are the machines at the switch's ports.
 pub(crate) fn owner<'a>(mac: &[u8], names: &[&'a str]) -> Option<&'a str> {
     let port = (0..names.len()).find(|port| mac == self::mac(*port))?;
     Some(names[port])
 }
 
-/// The ARP packets among frames, each with its sender's name.
+/// Iterates over the ARP packets among frames, each with its sender's name.
 pub(crate) fn arp(frames: &[Frame]) -> impl Iterator<Item = (&str, Arp)> {
     frames
         .iter()
         .filter_map(|frame| Some((frame.wire.as_str(), Arp::read(&frame.bytes)?)))
 }
 
-/// How often a machine asked who has an address.
+/// Counts a machine's requests for an address.
 pub(crate) fn asked(frames: &[Frame], name: &str, address: Ipv4Addr) -> usize {
     arp(frames)
         .filter(|(sender, arp)| *sender == name && arp.is_request() && arp.tip == address)
         .count()
 }
 
-/// The source addresses of the TCP connections that a machine opened to an address.
+/// Returns the source addresses of the TCP connections that a machine opened to an address.
 pub(crate) fn sources(frames: &[Frame], name: &str, to: IpAddr) -> BTreeSet<IpAddr> {
     let from = |frame: &Frame| {
         let packet = SlicedPacket::from_ethernet(&frame.bytes).ok()?;
@@ -61,7 +61,7 @@ pub(crate) fn sources(frames: &[Frame], name: &str, to: IpAddr) -> BTreeSet<IpAd
     frames.iter().filter_map(from).collect()
 }
 
-/// How many neighbour advertisements of each machine said that it has an address of IPv6.
+/// Counts each machine's neighbour advertisements for an IPv6 address.
 pub(crate) fn advertised(frames: &[Frame], address: Ipv6Addr) -> BTreeMap<String, usize> {
     const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
     let mut advertised = BTreeMap::new();
@@ -81,16 +81,16 @@ pub(crate) fn advertised(frames: &[Frame], address: Ipv6Addr) -> BTreeMap<String
     advertised
 }
 
-/// A question who has an address.
+/// An ARP request for an address.
 #[derive(Debug)]
 pub(crate) struct Question {
-    /// When.
+    /// When it was sent.
     pub(crate) microseconds: u64,
-    /// The machines that answered before the next question, as often as they did.
+    /// The machines that replied before the next request, once for each reply.
     pub(crate) answered_by: Vec<String>,
 }
 
-/// The questions of a machine who has an address, with their answers.
+/// Returns a machine's requests for an address, with their replies.
 pub(crate) fn questions(frames: &[Frame], name: &str, address: Ipv4Addr) -> Vec<Question> {
     let mut questions: Vec<Question> = Vec::new();
     for frame in frames {
@@ -111,7 +111,7 @@ pub(crate) fn questions(frames: &[Frame], name: &str, address: Ipv4Addr) -> Vec<
     questions
 }
 
-/// How many ARP packets of each machine said that it has an address: answers, and questions in its name.
+/// Counts each machine's ARP packets with an address as their sender, replies and requests.
 pub(crate) fn claims(frames: &[Frame], address: Ipv4Addr) -> BTreeMap<String, usize> {
     let mut claims = BTreeMap::new();
     for (sender, _) in arp(frames).filter(|(_, arp)| arp.sip == address) {
@@ -120,7 +120,7 @@ pub(crate) fn claims(frames: &[Frame], address: Ipv4Addr) -> BTreeMap<String, us
     claims
 }
 
-/// A TCP connection with a cluster, as seen on the wire.
+/// A TCP connection to a cluster, as seen on the wire.
 #[derive(Debug)]
 pub(crate) struct Connection {
     from: SocketAddrV4,
@@ -129,7 +129,7 @@ pub(crate) struct Connection {
     sequence: u32,
     /// The machines to which the client (or the router before the cluster) sent its packets, each once.
     pub(crate) path: Vec<String>,
-    /// The machines to which another one passed them on, each once, and whether in a tunnel.
+    /// The machines to which another one forwarded them, each once, and whether in a tunnel.
     pub(crate) passed_on: Vec<(String, bool)>,
     /// The machines that answered, each once.
     pub(crate) answered_by: Vec<String>,
@@ -174,7 +174,7 @@ impl Segment {
     }
 }
 
-/// The connections that entered a cluster's network at the machine `entry`: the client, or the router before it.
+/// Returns the connections that entered a cluster's network through `entry`: the client, or the router before it.
 pub(crate) fn connections(frames: &[Frame], entry: &str, names: &[&str]) -> Vec<Connection> {
     fn note<T: PartialEq>(list: &mut Vec<T>, item: T) {
         if !list.contains(&item) {
@@ -188,11 +188,11 @@ pub(crate) fn connections(frames: &[Frame], entry: &str, names: &[&str]) -> Vec<
         };
         let receiver = owner(&frame.bytes[..6], names).unwrap_or("nobody");
         let entering = frame.wire == entry;
-        // Between the client and the router.
+        // Skip what passes between the client and the router.
         if frame.wire == "client" && !entering || receiver == "client" && entering {
             continue;
         }
-        // The latest with these ends, unless this segment begins another one.
+        // The latest connection with these ends, unless this segment opens another one.
         let known = connections.iter_mut().rfind(|known| {
             let there = known.from == segment.from && known.to == segment.to;
             let back = known.from == segment.to && known.to == segment.from;
@@ -215,7 +215,7 @@ pub(crate) fn connections(frames: &[Frame], entry: &str, names: &[&str]) -> Vec<
                 passed_on: Vec::new(),
                 answered_by: Vec::new(),
             }),
-            // What is left of a connection of an earlier request.
+            // A segment of an earlier request's connection.
             None => {}
         }
     }

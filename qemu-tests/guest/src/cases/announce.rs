@@ -34,7 +34,7 @@ fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
         ensure!(announces(&host, &wire, VIP)? == HOST, "{way:?}");
         host.reveal("lo", way)?;
     }
-    // The datagram itself carries the VIP; whatever the neighbour asks for it, it does not learn where it is.
+    // The datagram itself comes from the VIP, and the neighbour's requests for it get no reply.
     host.conceal("lo", Way::Hidden)?;
     neighbour.ip("neigh flush dev eth0")?;
     host.say(VIP, NEIGHBOUR)?;
@@ -51,7 +51,7 @@ fn row11_concealed_elsewhere(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// With arp_announce=1 the VIP is announced where it is of the target's subnet, whatever device has it.
+/// With arp_announce=1, the kernel announces the VIP in its own subnet, whichever device has it.
 fn row11_arp_announce(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     for way in Way::ALL {
@@ -72,7 +72,7 @@ fn row11_arp_announce(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// What is selected instead must not be concealed by `arp_invisible` either.
+/// The selected replacement must not be concealed by `arp_invisible` either.
 fn row11_invisible_skips_invisible(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
     host.dummy("dummy0", "10.9.9.9/24")?;
@@ -132,7 +132,7 @@ fn row14_visible(lab: &mut Lab) -> Result<()> {
     for way in Way::ALL {
         host.conceal("lo", way)?;
         ensure!(announces(&host, &wire, ELSEWHERE)? == ELSEWHERE, "{way:?}");
-        // Of two owners the visible one decides.
+        // One visible owner is enough.
         host.ip("addr add 10.0.0.100/32 dev dummy0")?;
         ensure!(
             announces(&host, &wire, VIP)? == VIP,
@@ -165,7 +165,7 @@ fn row15_gratuitous_of_the_kernel(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// What a program sends through a packet socket is its own business: keepalived's gratuitous ARP, arping -s.
+/// Packets from packet sockets are sent as they are: keepalived's gratuitous ARP, arping -s.
 fn row15_arping(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     for way in Way::ALL {
@@ -188,7 +188,7 @@ fn row15_arping(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A bond's ARP monitor asks from the bond's address, also where that is concealed.
+/// A bond's ARP monitor asks from the bond's address, even if that is concealed.
 fn row15_bond_monitor(lab: &mut Lab) -> Result<()> {
     let host = lab.host("host")?;
     let neighbour = lab.host("neighbour")?;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What else answers requests, or does not: rows 8 to 10.
+//! Other mechanisms that reply to requests or suppress replies: rows 8 to 10.
 
 use crate::{
     lab::{
         case::cases,
-        real_server::{real_server, ELSEWHERE, HOST, VIP},
+        real_server::{real_server, with_network_behind, BEHIND, ELSEWHERE, HOST, VIP},
         skip::Skip,
         Host, Lab, Way,
     },
@@ -29,17 +29,13 @@ cases![
 ];
 
 fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    let (host, _, wire) = with_network_behind(lab)?;
+    host.may_proxy("eth0")?;
     for pvlan in [false, true] {
         let (knob, tip) = if pvlan {
             ("proxy_arp_pvlan", Ipv4Addr::new(10, 0, 0, 77))
         } else {
-            ("proxy_arp", behind)
+            ("proxy_arp", BEHIND)
         };
         wire.silent(who_has(tip))?;
         host.conf("eth0", knob, 1)?;
@@ -58,25 +54,21 @@ fn row08_proxy_arp(lab: &mut Lab) -> Result<()> {
 }
 
 fn row08_neigh_proxy(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let behind = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    let (host, _, wire) = with_network_behind(lab)?;
+    host.may_proxy("eth0")?;
     host.ip("neigh add proxy 10.6.6.6 dev eth0")?;
     host.ip("neigh add proxy 10.0.0.100 dev eth0")?;
     for way in Way::ALL {
         wire.answered(who_has(VIP))?;
         host.conceal("lo", way)?;
-        wire.answered(who_has(behind))?;
+        wire.answered(who_has(BEHIND))?;
         wire.silent(who_has(VIP))?;
         host.reveal("lo", way)?;
     }
     Ok(())
 }
 
-/// A neighbour's entry is updated by its gratuitous ARP and by its replies, whatever the flags.
+/// Gratuitous ARP and replies update a neighbour's entry, whatever the flags.
 fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let other = Ipv4Addr::new(10, 0, 0, 9);
@@ -121,7 +113,7 @@ fn row09_replies_and_gratuitous(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A director announces that it took an address over. Without accept_local the kernel drops what comes from an address
+/// A director announces that it has taken over an address. Without accept_local, the kernel drops packets from an address
 /// of its own.
 fn row09a_accept_local(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
@@ -129,7 +121,7 @@ fn row09a_accept_local(lab: &mut Lab) -> Result<()> {
     for directory in ["all", "eth0"] {
         host.conf(directory, "accept_local", 1)?;
         taken_over(&host, &wire, VIP, true)?;
-        // The receiving device's own address is answered for as ever.
+        // Requests for the receiving device's own address still get replies.
         host.conceal("eth0", Way::Hidden)?;
         wire.answered(who_has(HOST).from(HOST))?;
         host.reveal("eth0", Way::Hidden)?;
@@ -138,14 +130,15 @@ fn row09a_accept_local(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Of an address that only a prefix of lo makes local, the kernel does not notice that it is its own.
+/// The kernel does not recognize an address as its own if only a prefix of lo makes it local.
 fn row09a_local_prefix(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr add 10.7.7.0/28 dev lo")?;
     taken_over(&host, &wire, Ipv4Addr::new(10, 7, 7, 5), true)
 }
 
-/// Somebody announces an address of lo's as his own: the host keeps quiet, though the kernel alone may reply.
+/// Another host announces an address of lo. The host does not reply while lo is concealed; without a flag, the kernel does
+/// if `kernel_replies`.
 fn taken_over(host: &Host, wire: &Wire, addr: Ipv4Addr, kernel_replies: bool) -> Result<()> {
     let announcement = who_has(addr).from(addr);
     let by_any_cast = [
@@ -168,7 +161,7 @@ fn taken_over(host: &Host, wire: &Wire, addr: Ipv4Addr, kernel_replies: bool) ->
     Ok(())
 }
 
-/// arp_ignore 0 to 3 beside the flags: any one that says no is enough.
+/// arp_ignore 0 to 3 and the flags: either suppresses a reply.
 fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let local = Ipv4Addr::new(10, 5, 5, 6);
@@ -201,21 +194,18 @@ fn row10_arp_ignore(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// arp_filter answers only where the way back to the asker goes out again.
+/// arp_filter suppresses replies to hosts that are not reached through the receiving device.
 fn row10_arp_filter(lab: &mut Lab) -> Result<()> {
-    let (host, _, wire) = real_server(lab)?;
-    let stranger = Ipv4Addr::new(10, 6, 6, 6);
-    host.ip("link add dummy0 up type dummy")?;
-    host.ip("route add 10.6.6.0/24 dev dummy0")?;
+    let (host, _, wire) = with_network_behind(lab)?;
     for way in Way::ALL {
         host.conf("eth0", "arp_filter", 0)?;
-        wire.answered(who_has(HOST).from(stranger))?;
-        wire.answered(who_has(VIP).from(stranger))?;
+        wire.answered(who_has(HOST).from(BEHIND))?;
+        wire.answered(who_has(VIP).from(BEHIND))?;
         host.conf("eth0", "arp_filter", 1)?;
-        wire.silent(who_has(HOST).from(stranger))?;
+        wire.silent(who_has(HOST).from(BEHIND))?;
         wire.answered(who_has(VIP))?;
         host.conceal("lo", way)?;
-        wire.silent(who_has(HOST).from(stranger))?;
+        wire.silent(who_has(HOST).from(BEHIND))?;
         wire.answered(who_has(HOST))?;
         wire.silent(who_has(VIP))?;
         host.reveal("lo", way)?;
@@ -227,7 +217,7 @@ fn row10_arptables(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let (status, complaint) = host.try_run("arptables -nL")?;
     if status != 0 && machine::is_real_time()? {
-        let why = "PREEMPT_RT has no legacy arptables (row10_nft is the other half)";
+        let why = "PREEMPT_RT has no legacy arptables (row10_nft tests nft)";
         return Err(Skip(format!("{why}: {}", complaint.trim())).into());
     }
     for way in Way::ALL {
@@ -237,7 +227,7 @@ fn row10_arptables(lab: &mut Lab) -> Result<()> {
         wire.silent(who_has(VIP))?;
         host.run("arptables -F INPUT")?;
         wire.answered(who_has(HOST))?;
-        // What is accepted by a rule is concealed all the same.
+        // A request that a rule accepts still gets no reply.
         host.run("arptables -A INPUT -j ACCEPT")?;
         wire.answered(who_has(HOST))?;
         wire.silent(who_has(VIP))?;
@@ -248,7 +238,7 @@ fn row10_arptables(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// nft has its say first: it counts what then stays unanswered.
+/// nft comes first: it counts a request that gets no reply.
 fn row10_nft(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.run("nft add table arp t")?;

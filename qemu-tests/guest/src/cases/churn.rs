@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All at once, and much of it: the module, its flags, devices, addresses and namespaces come and go on several
-//! processors under a flood.
+//! Everything at once: the module, its flags, devices, addresses and namespaces come and go on several processors under a
+//! flood.
 
 use crate::{
     lab::{
@@ -35,7 +35,7 @@ cases![
     long_load_and_unload_1000_times_under_flood: alone,
 ];
 
-/// The module is about to go, or has gone: its knobs are not there.
+/// Ignores a missing file: the module may just be unloaded.
 fn gone_is_fine(result: io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -60,7 +60,7 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
     let module = Module::open()?;
     workers.start("loads", &host, move |_| {
         match module::remove() {
-            // Somebody is in one of its functions.
+            // The module is in use.
             Ok(()) | Err(Errno::EAGAIN) => {}
             Err(error) => bail!("rmmod: {error}"),
         }
@@ -83,7 +83,7 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
     }
     workers.start("reads", &host, |_| {
         match fs::read_to_string("/proc/thread-self/net/arp_hidden") {
-            // It has gone while it was open.
+            // The module was unloaded while the file was open.
             Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(()),
             result => gone_is_fine(result.map(drop)),
         }
@@ -122,7 +122,7 @@ fn everything(lab: &mut Lab, time: Duration) -> Result<()> {
     for (name, count) in &counts {
         ensure!(*count > 0, "no {name}");
     }
-    // And all is as it should be.
+    // Afterwards, everything works.
     load()?;
     for directory in ["all", "default", "lo", "eth0", "eth1"] {
         host.conf(directory, "hidden", 0)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `conf/default` reaches: row 23.
+//! Which devices a write to `conf/default` reaches: row 23.
 
 use crate::{
     lab::{
@@ -22,18 +22,18 @@ cases![
     row23_module_loaded_later: alone,
 ];
 
-/// Ours, and one of the kernel's own beside them.
+/// Our knobs, and one of the kernel's own to compare with.
 const KNOBS: [&str; 3] = ["hidden", "arp_invisible", "arp_ignore"];
 const NONE: [&str; 0] = [];
 
-/// On a running server `default` hides what comes later, and not what is there.
+/// On a running server, `default` applies to devices that are added later, not to existing ones.
 fn row23_default(lab: &mut Lab) -> Result<()> {
     let _before = inherit(Inherit::Nothing)?;
     let (host, _, wire) = real_server(lab)?;
     for way in Way::ALL {
         host.conf("all", way.knob(), 1)?;
         host.conf("default", way.knob(), 1)?;
-        // On lo, which is up.
+        // The VIP is on lo, which is up.
         wire.answered(who_has(VIP))?;
         host.ip("addr del 10.0.0.100/32 dev lo")?;
         host.dummy("dummy0", "10.0.0.100/32")?;
@@ -49,7 +49,8 @@ fn row23_default(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// What `default` reaches obeys at once. An address would put the device out of its reach; a route does not.
+/// A write to `default` takes effect at once on devices that it reaches. A device with an address is out of reach, one
+/// with a local route is not.
 fn row23_default_in_force(lab: &mut Lab) -> Result<()> {
     let _before = inherit(Inherit::Nothing)?;
     let (host, _, wire) = bare(lab)?;
@@ -65,7 +66,7 @@ fn row23_default_in_force(lab: &mut Lab) -> Result<()> {
     wire.answered(who_has(VIP))
 }
 
-/// Writes `default`: those of the knobs of which the write reaches the device.
+/// Writes each knob in `default`. Returns the knobs for which that changes the device's value.
 fn reached(host: &Host, device: &str) -> Result<Vec<&'static str>> {
     let mut reached = Vec::new();
     for knob in KNOBS {
@@ -79,7 +80,7 @@ fn reached(host: &Host, device: &str) -> Result<Vec<&'static str>> {
     Ok(reached)
 }
 
-/// Whatever has happened to a device: `default` reaches the same of our knobs as of the kernel's.
+/// Whatever has happened to a device, `default` reaches our knobs when it reaches the kernel's.
 fn row23_as_arp_ignore(lab: &mut Lab) -> Result<()> {
     let _before = inherit(Inherit::Nothing)?;
     let given = "ip addr add 10.5.5.5/24 dev dummy0";
@@ -132,7 +133,7 @@ fn row23_as_arp_ignore(lab: &mut Lab) -> Result<()> {
             &KNOBS,
         ),
         (
-            "written before it came",
+            "written before it was created",
             &[
                 "sysctl -w net.ipv4.conf.default.hidden=0 net.ipv4.conf.default.arp_invisible=0 net.ipv4.conf.default.arp_ignore=0",
                 "ip link del dummy0",
@@ -170,7 +171,7 @@ fn row23_as_arp_ignore(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A device that moves is a new one, and a namespace that inherits `default` inherits that it was written.
+/// A moved device counts as new. A namespace that inherits `default` also inherits the fact that it was written.
 fn row23_moved_and_inherited(lab: &mut Lab) -> Result<()> {
     let _before = inherit(Inherit::Nothing)?;
     let (written, other) = (lab.host("written")?, lab.host("other")?);
@@ -197,7 +198,7 @@ fn row23_moved_and_inherited(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The module is loaded when devices have been configured already.
+/// The module is loaded after devices were configured.
 fn row23_module_loaded_later(lab: &mut Lab) -> Result<()> {
     let _before = inherit(Inherit::Nothing)?;
     let host = lab.host("host")?;

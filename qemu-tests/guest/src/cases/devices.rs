@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The devices that have the knobs: rows 25 to 28.
+//! The knobs through the life of a device: rows 25 to 28.
 
 use crate::{
     lab::{
@@ -70,7 +70,7 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
         "the value is lost"
     );
     wire.silent(who_has(VIP).unicast())?;
-    // Two devices that swap their names.
+    // Two devices swap their names.
     host.ip("link add dummy0 up type dummy")?;
     host.rename("dummy0", "x")?;
     host.rename("vips", "dummy0")?;
@@ -88,7 +88,7 @@ fn row25_rename(lab: &mut Lab) -> Result<()> {
     wire.answered(who_has(VIP))
 }
 
-/// Moved to another namespace, a device takes that one's `default`.
+/// A device that moves to another namespace gets the values of that namespace's `default`.
 fn row25_move(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
@@ -118,7 +118,7 @@ fn row25_move(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Below 68 bytes a device has no IPv4; its knobs go and come anew, as the kernel's own.
+/// With an MTU below 68 bytes, a device has no IPv4. Its knobs disappear and come back reset, as the kernel's own do.
 fn row25_mtu_below_68(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
@@ -162,7 +162,7 @@ fn row25_gone(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// eth0:1 is a label: hiding eth0 means all of its addresses.
+/// eth0:1 is only a label: hiding eth0 hides all of its addresses.
 fn row26_label(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let other = lab.host("other")?;
@@ -186,7 +186,7 @@ fn row26_label(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The owner may be of any type, with or without ARP of its own.
+/// The owner may be a device of any type, with or without ARP.
 fn row27_device_types(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
@@ -218,7 +218,7 @@ fn row27_device_types(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Neighbour discovery answers for the receiving device's addresses, hidden or not, and for no other's.
+/// Neighbour discovery replies for the receiving device's addresses, hidden or not, and only for these.
 fn row28_ipv6(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, _) = real_server(lab)?;
     for host in [&host, &neighbour] {

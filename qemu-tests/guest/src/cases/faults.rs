@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is lacking: each allocation of what the module does fails once. Either it succeeds all the same,
-//! or it fails with ENOMEM and has changed nothing.
+//! Out of memory: each allocation of the module's operations fails once. The operation either succeeds all the same, or
+//! fails with ENOMEM and changes nothing.
 
 use crate::{
     lab::{
@@ -38,7 +38,7 @@ cases![
 
 const KNOBS: [&str; 2] = ["hidden", "arp_invisible"];
 
-/// The number of the module's files in the current namespace's directories, which must be all or none.
+/// Counts the module's files in directories of the current namespace.
 fn files(directories: &[&str]) -> usize {
     directories
         .iter()
@@ -51,7 +51,7 @@ fn files(directories: &[&str]) -> usize {
 
 fn note(lab: &mut Lab, walked: Walked) {
     lab.note = Some(format!(
-        "{} allocations failed, {} attempts were refused",
+        "{} allocations failed, {} operations were refused",
         walked.failed, walked.refused
     ));
 }
@@ -62,7 +62,7 @@ fn fault_in_load(lab: &mut Lab) -> Result<()> {
     lab.run("rmmod arp_hidden")?;
     let module = Module::open()?;
     let directories = ["all", "default", "lo", "eth0"];
-    // The kernel warns when memory is lacking for a module's tracepoints. The runner knows this warning.
+    // The kernel warns if it has no memory for a module's tracepoints. The runner expects this warning.
     const WARNED: u64 = 1 << 9;
     lab.taints = WARNED;
     let walked = faults.walk(
@@ -75,7 +75,7 @@ fn fault_in_load(lab: &mut Lab) -> Result<()> {
                     module::remove()?;
                     Ok(false)
                 }
-                // EINVAL is what the kernel makes of memory that is lacking for a module's BTF, before it runs.
+                // The kernel returns EINVAL if it has no memory for a module's BTF.
                 Err(Errno::ENOMEM | Errno::EINVAL) => {
                     ensure!(files == 0, "{files} files are left");
                     ensure!(
@@ -98,20 +98,20 @@ fn fault_in_load(lab: &mut Lab) -> Result<()> {
 
 fn fault_in_new_namespace(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
-    // In a thread, which is left in the last of the namespaces.
+    // In a thread, because it stays in the last of the namespaces.
     let walked = thread::spawn(move || {
         faults.walk(
             || unshare(CloneFlags::CLONE_NEWNET),
             |_, result, _| match result {
                 Ok(()) => {
-                    // A namespace without lo is refused, so the files of lo are there.
+                    // A namespace always has lo, so its files must exist.
                     let files = files(&["all", "default", "lo"]);
                     let table = Path::new("/proc/thread-self/net/arp_hidden").exists();
                     ensure!(files == 6 && table, "{files} files, table: {table}");
                     Ok(false)
                 }
-                // The kernel has many names for memory that is lacking here: EEXIST for /proc/net/stat, ENODEV for
-                // the socket of uevents, EAFNOSUPPORT for other sockets, EINVAL for the name of lo.
+                // The kernel has several errors for the lack of memory here: EEXIST for /proc/net/stat, ENODEV for the
+                // uevent socket, EAFNOSUPPORT for other sockets, EINVAL for the name of lo.
                 Err(_) => Ok(true),
             },
         )
@@ -124,7 +124,7 @@ fn fault_in_new_namespace(lab: &mut Lab) -> Result<()> {
 fn fault_in_new_device(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
     let (host, _, _) = real_server(lab)?;
-    // The new device is concealed from its start on, so that it arms all there is.
+    // The new device is concealed from the beginning, so that its registration arms everything.
     host.conf("all", "hidden", 1)?;
     host.conf("default", "hidden", 1)?;
     let walked = host.enter(|| {
@@ -133,12 +133,12 @@ fn fault_in_new_device(lab: &mut Lab) -> Result<()> {
         faults.walk(
             || netlink.send(&make),
             |_, sent, _| {
-                // The answer may be lost as well, for want of memory.
+                // The reply may be lost too, for want of memory.
                 let told = sent.and_then(|()| netlink.outcome());
                 let files = files(&["dummy0"]);
                 if if_nametoindex("dummy0").is_err() {
                     ensure!(files == 0, "{files} files of a device that is not there");
-                    // EINVAL is what the kernel makes of memory that is lacking for the device's name in sysfs.
+                    // The kernel returns EINVAL if it has no memory for the device's name in sysfs.
                     return match refusal(told)? {
                         Errno::ENOMEM | Errno::ENOBUFS | Errno::EINVAL => Ok(true),
                         error => bail!("{error}"),
@@ -157,10 +157,10 @@ fn fault_in_new_device(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The error by which netlink refused, as its request or answer was lost, or as the kernel answered.
+/// Returns the error of a refused request, whether the kernel replied with it or the request or reply was lost.
 fn refusal(told: Result<()>) -> Result<Errno> {
     let Err(error) = told else {
-        bail!("netlink says that it was done");
+        bail!("netlink reports success");
     };
     error.downcast::<Errno>()
 }
@@ -171,7 +171,7 @@ fn value(file: &File) -> Result<i32> {
     Ok(std::str::from_utf8(&text[..len])?.trim().parse()?)
 }
 
-/// The first flag of a host, on a device that never had one.
+/// The first flag on a host, on a device that never had one.
 fn fault_in_first_write(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
     let (host, _, wire) = real_server(lab)?;
@@ -199,7 +199,7 @@ fn fault_in_first_write(lab: &mut Lab) -> Result<()> {
                 Err(error) if error.raw_os_error() == Some(Errno::ENOMEM as i32) => {
                     ensure!(value(&knob.borrow())? == 0, "half set");
                     wire.answered(who_has(VIP))?;
-                    // The next try works.
+                    // The next attempt succeeds.
                     knob.borrow().write_at(b"1", 0)?;
                     true
                 }
@@ -216,7 +216,7 @@ fn fault_in_first_write(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// An address that comes to a concealed device is refused, or concealed: it is never there and heard.
+/// A new address of a concealed device is either refused or concealed.
 fn fault_in_new_address(lab: &mut Lab) -> Result<()> {
     let faults = Faults::new()?;
     let (host, _, wire) = real_server(lab)?;

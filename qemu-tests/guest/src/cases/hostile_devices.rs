@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ARP on devices that are not a wire's end: packets in pieces, and hardware addresses of any length.
+//! ARP on unusual devices: fragmented buffers, and hardware addresses of any length.
 
 use crate::{
     lab::{
@@ -16,12 +16,12 @@ use std::{iter, net::Ipv4Addr};
 
 cases![hostile_fragments, hostile_hardware_types,];
 
-/// The EtherType of IPv4, which ARP has for its protocol.
+/// The EtherType of IPv4, which is ARP's protocol type.
 const IPV4: u16 = 0x0800;
-/// What it is on amateur radio's devices.
+/// The protocol type on amateur radio devices.
 const AX25_P_IP: u16 = 0xcc;
 
-/// A request for a device with hardware addresses of `len` bytes.
+/// Returns a request for a device with hardware addresses of `len` bytes.
 fn request(hardware: u16, protocol: u16, len: u8, tip: Ipv4Addr) -> Vec<u8> {
     let mut packet = hardware.to_be_bytes().to_vec();
     packet.extend(protocol.to_be_bytes());
@@ -33,7 +33,7 @@ fn request(hardware: u16, protocol: u16, len: u8, tip: Ipv4Addr) -> Vec<u8> {
     packet
 }
 
-/// The header in two and three pieces, wherever they are cut.
+/// The header in two and three fragments, with every possible cut.
 fn hostile_fragments(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     let own = Ipv4Addr::new(10, 1, 0, 1);
@@ -62,16 +62,16 @@ fn hostile_fragments(lab: &mut Lab) -> Result<()> {
                         .collect();
                     tap.send(&pieces)?;
                 }
-                // The answer for its own address says that the one for the VIP would have come.
+                // After the reply for its own address, none for the VIP can follow.
                 let mut answered = Vec::new();
                 while answered.last() != Some(&own) {
                     let packet = tap.next(10_000)?;
-                    let packet = packet.context("no answer for the device's own address")?;
+                    let packet = packet.context("no reply for the device's own address")?;
                     answered.extend(Arp::read(&packet).filter(Arp::is_reply).map(|arp| arp.sip));
                 }
                 ensure!(
                     answered.contains(&VIP) == way.is_none(),
-                    "{way:?}, cut at {first} and {second}: answers for {answered:?}"
+                    "{way:?}, cut at {first} and {second}: replies for {answered:?}"
                 );
             }
         }
@@ -82,9 +82,9 @@ fn hostile_fragments(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Devices with hardware addresses of another length than Ethernet's: what the kernel runs ARP on as well.
+/// Devices with hardware addresses of other lengths than Ethernet's, on which the kernel runs ARP too.
 fn hostile_hardware_types(lab: &mut Lab) -> Result<()> {
-    // The types to which a tun device knows the length.
+    // The types for which a tun device knows the length.
     const ARPHRD: [(&str, u16, u16, u8); 6] = [
         ("IPv6 GRE", 823, IPV4, 16),
         ("IEEE 802.15.4", 804, IPV4, 8),
@@ -108,7 +108,7 @@ fn hostile_hardware_types(lab: &mut Lab) -> Result<()> {
             while answered.last() != Some(&own) {
                 let packet = tun.next(10_000)?;
                 let packet =
-                    packet.with_context(|| format!("{name}: no answer for its own address"))?;
+                    packet.with_context(|| format!("{name}: no reply for its own address"))?;
                 if packet.get(2..4) == Some(&[8, 6]) && packet.get(10..12) == Some(&[0, 2]) {
                     let sip: [u8; 4] = packet[sip..sip + 4].try_into()?;
                     answered.push(sip.into());
@@ -116,17 +116,14 @@ fn hostile_hardware_types(lab: &mut Lab) -> Result<()> {
             }
             Ok(answered.contains(&tip))
         };
-        // Such a device has no broadcasts: all that it hears is for its own hardware address.
-        ensure!(
-            answers(VIP)?,
-            "{name}: no answer while nothing is concealed"
-        );
+        // Such a device has no broadcasts: every packet that it receives counts as unicast.
+        ensure!(answers(VIP)?, "{name}: no reply while nothing is concealed");
         host.conceal("lo", Way::Hidden)?;
-        ensure!(answers(VIP)?, "{name}: hidden=1 leaves unicast unanswered");
+        ensure!(answers(VIP)?, "{name}: hidden=1 suppresses a unicast reply");
         host.conceal("lo", Way::Strict)?;
-        ensure!(!answers(VIP)?, "{name}: an answer");
+        ensure!(!answers(VIP)?, "{name}: a reply");
         host.reveal("lo", Way::Strict)?;
-        ensure!(answers(VIP)?, "{name}: no answer after all flags are off");
+        ensure!(answers(VIP)?, "{name}: no reply after all flags are off");
         drop(tun);
         lab.run("while ip -n host link show tun0 2>/dev/null; do sleep 0.1; done")?;
     }

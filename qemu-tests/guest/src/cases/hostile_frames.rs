@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Frames that nobody should send. A second host, which has no flag set, says what the kernel makes of the same.
+//! Malformed frames. A second host without flags shows how the kernel treats the same frames.
 
 use crate::{
     lab::{
@@ -22,19 +22,19 @@ cases![hostile_frames: alone, long_hostile_frames: alone,];
 /// The largest frame of a device with an MTU of 9000.
 const JUMBO: usize = 9014;
 
-/// What a generated frame has of its wire.
+/// The hardware addresses of a wire, for generated frames.
 #[derive(Clone, Copy)]
 struct Ends {
     near: Mac,
     far: Mac,
 }
 
-/// Once in `times`.
+/// Returns true once in `times`.
 fn rarely(rng: &mut Rng, times: u32) -> bool {
     rng.u32(..times) == 0
 }
 
-/// An address that a hostile neighbour would put into ARP. Not any: each one that asks becomes a neighbour.
+/// Returns an address for a malformed packet. There are only some: each sender becomes a neighbour.
 fn address(rng: &mut Rng) -> [u8; 4] {
     let any = Ipv4Addr::new(10, 0, 0, rng.u8(..));
     pick(
@@ -56,8 +56,8 @@ fn address(rng: &mut Rng) -> [u8; 4] {
     .octets()
 }
 
-/// An ARP frame with, mostly, one or several things wrong with it. It takes as many random numbers for one wire as
-/// for another.
+/// Returns an ARP frame that is usually malformed in one or several ways. The number of random numbers that it takes does
+/// not depend on the wire, so that both hosts get the same frames.
 fn hostile(rng: &mut Rng, ends: Ends) -> Vec<u8> {
     let any: Mac = rng.u64(..).to_be_bytes()[2..].try_into().unwrap_or([0; 6]);
     let mut frame = pick(
@@ -69,7 +69,7 @@ fn hostile(rng: &mut Rng, ends: Ends) -> Vec<u8> {
         rng,
         &[ends.near, ends.near, ends.near, BROADCAST, any],
     ));
-    // Tags: of the VLAN that the host has, of the priority, of one that it has not; two of them.
+    // Tags, possibly two: of the host's VLAN, with a priority only, of another VLAN.
     while rarely(rng, 6) {
         frame.extend(pick(rng, &[[0x81u8, 0], [0x88, 0xa8]]));
         frame.extend(pick(rng, &[[0u8, 9], [0, 9], [0xe0, 0], [1, 1]]));
@@ -130,7 +130,7 @@ fn hostile(rng: &mut Rng, ends: Ends) -> Vec<u8> {
     frame.extend(pick(rng, &[[0; 6], ends.far, BROADCAST]));
     frame.extend(address(rng));
     if rarely(rng, 5) {
-        // Behind the header of the link layer, anything may be flipped.
+        // After the link-layer addresses, flip any bits.
         for _ in 0..rng.usize(1..4) {
             let at = rng.usize(12..frame.len());
             frame[at] ^= 1 << rng.u8(..8);
@@ -166,7 +166,7 @@ impl End {
         })
     }
 
-    /// Sends frames, then a request with nothing wrong, and takes what comes from the host up to the answer to it.
+    /// Sends frames and then a well-formed request. Returns the ARP packets from the host before its reply to that.
     fn exchange(&mut self, frames: &[Vec<u8>]) -> Result<Vec<Arp>> {
         for frame in frames {
             self.tap.send(frame)?;
@@ -187,7 +187,7 @@ impl End {
         let mut heard = Vec::new();
         loop {
             let passed = self.tap.next(deadline)?;
-            let passed = passed.context("the host does not answer any more")?;
+            let passed = passed.context("the host does not reply any more")?;
             let arp = Arp::read(&passed.bytes).filter(|_| passed.received);
             match arp {
                 Some(arp) if arp.is_reply() && arp.tha == fence.sha => return Ok(heard),
@@ -215,7 +215,7 @@ fn frames(lab: &mut Lab, wanted: u64) -> Result<()> {
         host.ip("link set eth0.9 up")?;
     }
     host.conceal("lo", Way::Strict)?;
-    // A full table of neighbours would leave requests unanswered too.
+    // If the neighbour table were full, requests would get no reply either.
     let limit = "/proc/sys/net/ipv4/neigh/default/gc_thresh";
     let limits = ["1", "2", "3"].map(|number| format!("{limit}{number}"));
     let before: Vec<String> = limits.iter().flat_map(fs::read_to_string).collect();
@@ -237,7 +237,7 @@ fn frames(lab: &mut Lab, wanted: u64) -> Result<()> {
         let (heard, stock) = (here.exchange(&batch)?, there.exchange(&same)?);
         if let Some(leak) = heard.iter().find(|arp| arp.sip == VIP) {
             batch.iter().try_for_each(|frame| wire.send(frame))?;
-            bail!("{leak} got out, after {sent} frames");
+            bail!("{leak} leaked after {sent} frames");
         }
         let replies = |heard: &[Arp]| -> Vec<(Ipv4Addr, Ipv4Addr)> {
             let replies = heard.iter().filter(|arp| arp.is_reply() && arp.sip != VIP);
@@ -246,7 +246,7 @@ fn frames(lab: &mut Lab, wanted: u64) -> Result<()> {
         if replies(&heard) != replies(&stock) {
             batch.iter().try_for_each(|frame| wire.send(frame))?;
             bail!(
-                "after {sent} frames, other answers than without a flag: {:?}, but {:?}",
+                "after {sent} frames, replies with and without the flag differ: {:?} and {:?}",
                 replies(&heard),
                 replies(&stock)
             );
@@ -263,13 +263,13 @@ fn frames(lab: &mut Lab, wanted: u64) -> Result<()> {
     }
     ensure!(
         concealed > 0,
-        "the frames are too hostile: none is answered for the VIP"
+        "too many malformed frames: no reply for the VIP, even without the flag"
     );
-    ensure!(answered > 0, "the frames are too hostile: none is answered");
+    ensure!(answered > 0, "too many malformed frames: no reply");
     wire.silent(who_has(VIP))?;
     wire.answered(who_has(HOST))?;
     lab.note = Some(format!(
-        "{sent} frames; {answered} answered as without the flag, {concealed} left unanswered"
+        "{sent} frames; {answered} replies as without the flag, {concealed} suppressed"
     ));
     Ok(())
 }

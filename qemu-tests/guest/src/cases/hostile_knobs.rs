@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Knobs that are misused. One of the kernel's own says what the kernel makes of the same.
+//! Misuse of the knobs. One of the kernel's own knobs shows how the kernel treats the same writes.
 
 use crate::{
     lab::{
@@ -29,7 +29,7 @@ use std::{
 
 cases![hostile_writes: alone, hostile_writers_at_once, hostile_descriptors: alone,];
 
-/// A knob of the kernel's that is as ours: an integer from 0 to 3.
+/// A knob of the kernel that resembles ours: an integer from 0 to 3.
 const KERNELS: &str = "/proc/sys/net/core/devconf_inherit_init_net";
 
 fn hostile_writes(lab: &mut Lab) -> Result<()> {
@@ -99,14 +99,14 @@ fn hostile_writes(lab: &mut Lab) -> Result<()> {
                 .collect(),
         );
     }
-    // None of the texts is a 3, which is a value of the kernel's only.
+    // None of the texts is a 3, which only the kernel's knob accepts.
     let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
     let before = fs::read_to_string(KERNELS)?;
     let result = (|| {
         let stock = open(KERNELS)?;
         let ours = host.enter(|| open("/proc/sys/net/ipv4/conf/lo/hidden"))??;
         for text in &texts {
-            // From the start, and as the rest of a write that was partial.
+            // At the beginning, and as the rest of a partial write.
             for offset in [0, 1, 4096] {
                 for start in [b"0", b"1"] {
                     for file in [&ours, &stock] {
@@ -135,7 +135,7 @@ fn hostile_writes(lab: &mut Lab) -> Result<()> {
     result
 }
 
-/// Several who write to the same knobs at once, and one who reads.
+/// Several threads write to the same knobs at once, and one reads.
 fn hostile_writers_at_once(lab: &mut Lab) -> Result<()> {
     const ROUNDS: usize = 100;
     let (host, _, wire) = real_server(lab)?;
@@ -155,7 +155,7 @@ fn hostile_writers_at_once(lab: &mut Lab) -> Result<()> {
                 let value = pick(&mut rng, &["0", "1", "2", "3", "-1", "x", ""]);
                 let wrong = matches!(value, "3" | "-1" | "x");
                 match file.write_at(value.as_bytes(), 0) {
-                    Ok(_) => ensure!(!wrong, "{value} is taken"),
+                    Ok(_) => ensure!(!wrong, "{value} is accepted"),
                     Err(error) => ensure!(
                         wrong && error.raw_os_error() == Some(Errno::EINVAL as i32),
                         "'{value}': {error}"
@@ -188,7 +188,7 @@ fn hostile_writers_at_once(lab: &mut Lab) -> Result<()> {
     stop.store(true, Relaxed);
     join(reader)?;
     ended.into_iter().collect::<Result<()>>()?;
-    // What is in force is what was written last.
+    // The last value written is in force.
     if host.get("net/ipv4/conf/lo/hidden")? == 0 {
         wire.answered(who_has(VIP))?;
     } else {
@@ -200,7 +200,7 @@ fn hostile_writers_at_once(lab: &mut Lab) -> Result<()> {
     wire.answered(who_has(VIP))
 }
 
-/// Files that were opened in time: ours, and the kernel's own beside them.
+/// Files that stay open: ours, and the kernel's own to compare with.
 struct Kept {
     ours: File,
     kernels: File,
@@ -224,7 +224,7 @@ impl Kept {
         })?
     }
 
-    /// What comes of a read of, and a write to, our knob and the kernel's.
+    /// Returns the errors of a read and a write, for our knob and for the kernel's.
     fn knobs(&self) -> [[Option<i32>; 2]; 2] {
         let error = |result: io::Result<usize>| result.err().and_then(|error| error.raw_os_error());
         [&self.ours, &self.kernels].map(|file| {
@@ -235,7 +235,7 @@ impl Kept {
         })
     }
 
-    /// Our knob must give the errors of the kernel's.
+    /// Fails unless our knob returns the same errors as the kernel's.
     fn as_the_kernels(&self, when: &str) -> Result<()> {
         let [ours, kernels] = self.knobs();
         ensure!(
@@ -246,7 +246,7 @@ impl Kept {
     }
 }
 
-/// Descriptors that outlive the interface, the namespace and the module that they are of.
+/// Descriptors that outlive their interface, their namespace and the module.
 fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("link add dummy0 up type dummy")?;
@@ -254,17 +254,17 @@ fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
     host.conceal("dummy0", Way::Hidden)?;
     host.ip("link del dummy0")?;
     kept.as_the_kernels("after the interface")?;
-    // One of the same name is another one.
+    // A new interface of the same name is another one.
     host.ip("link add dummy0 up type dummy")?;
     kept.as_the_kernels("after the interface, with another of its name")?;
     ensure!(
         host.get("net/ipv4/conf/dummy0/hidden")? == 0,
-        "an old descriptor writes"
+        "an old descriptor still writes"
     );
     let mut text = [0; 4096];
     ensure!(
         kept.table.read_at(&mut text, 0)? > 0,
-        "the table has gone with a device"
+        "the table is gone after a device has been deleted"
     );
 
     let gone = {
@@ -273,7 +273,7 @@ fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
         gone.conceal("lo", Way::Hidden)?;
         Kept::open(&gone, "lo")?
     };
-    // The open table keeps the namespace, as an open /proc/net/dev does; without it the namespace goes.
+    // An open table keeps its namespace alive, as an open /proc/net/dev does.
     ensure!(
         gone.table.read_at(&mut text, 0)? > 0,
         "no table of a namespace without a name"
@@ -292,7 +292,7 @@ fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
     };
     let deadline = Instant::now() + PATIENCE;
     while gone.knobs()[1][0].is_none() {
-        ensure!(Instant::now() < deadline, "the namespace does not go");
+        ensure!(Instant::now() < deadline, "the namespace is not freed");
         thread::yield_now();
     }
     gone.as_the_kernels("after the namespace")?;
@@ -300,7 +300,7 @@ fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
     let outlived = Kept::open(&host, "lo")?;
     host.conceal("lo", Way::Hidden)?;
     lab.run("rmmod arp_hidden")?;
-    for when in ["after the module", "after the module, loaded anew"] {
+    for when in ["after the module", "after the module, loaded again"] {
         let [ours, kernels] = outlived.knobs();
         ensure!(
             ours == [Some(Errno::ENOENT as i32); 2] && kernels == [None; 2],
@@ -308,13 +308,13 @@ fn hostile_descriptors(lab: &mut Lab) -> Result<()> {
         );
         ensure!(
             outlived.table.read_at(&mut text, 0).is_err(),
-            "{when}: the table is read"
+            "{when}: the table can be read"
         );
         load()?;
     }
     ensure!(
         host.get("net/ipv4/conf/lo/hidden")? == 0,
-        "an old descriptor writes"
+        "an old descriptor still writes"
     );
     host.conf("lo", "arp_ignore", 0)?;
     wire.answered(who_has(VIP))

@@ -25,8 +25,8 @@ cases![
     row24_new_namespace: alone,
 ];
 
-/// A knob of the kernel's that no other case uses: that the first namespace's `default` of it was written once is
-/// inherited, and keeps later writes to `default` from devices for as long as the machine runs.
+/// A knob of the kernel that no other case uses. Once the first namespace's `default` has been written, new namespaces
+/// inherit that fact for as long as the machine runs, and later writes to `default` do not reach their devices.
 const KERNELS: &str = "drop_gratuitous_arp";
 
 const KNOBS: [&str; 2] = ["hidden", "arp_invisible"];
@@ -77,7 +77,7 @@ fn row21_namespaces(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Root of a user namespace may write the knobs of its own network namespace, and no other: as with arp_ignore.
+/// Root of a user namespace may write the knobs of its own network namespace and of no other, as with arp_ignore.
 fn row21_user_namespace(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     let own = "unshare --user --map-root-user --net sh -c";
@@ -88,8 +88,7 @@ fn row21_user_namespace(lab: &mut Lab) -> Result<()> {
             "another namespace's {knob} has changed"
         );
     }
-    // In a network namespace of another user's, ours and the kernel's give the same error to a stranger who is
-    // root at home.
+    // In another user's network namespace, root of a different user namespace gets the same error as for the kernel's knob.
     let theirs = |knob| {
         let file = format!("/proc/sys/net/ipv4/conf/all/{knob}");
         let output = host.enter(|| {
@@ -150,7 +149,7 @@ fn row22_values(lab: &mut Lab) -> Result<()> {
             host.set(&file, 0)?;
         }
     }
-    // In `all`, any non-zero enables; the device's value counts.
+    // Any non-zero value of `all` enables; the device's value decides.
     host.conf("lo", "hidden", 1)?;
     host.conf("all", "hidden", 2)?;
     wire.silent(who_has(VIP))?;
@@ -160,7 +159,8 @@ fn row22_values(lab: &mut Lab) -> Result<()> {
     wire.silent(who_has(VIP).unicast())
 }
 
-/// net.core.devconf_inherit_init_net: 0 and 1 inherit from the first namespace, 2 nothing, 3 from the maker's.
+/// net.core.devconf_inherit_init_net: a new namespace inherits from the first one (0 and 1), nothing (2), or from the one
+/// that creates it (3).
 fn row24_new_namespace(lab: &mut Lab) -> Result<()> {
     let set = |file: &str, value: &str| fs::write(format!("/proc/sys/net/{file}"), value);
     let before = fs::read_to_string("/proc/sys/net/core/devconf_inherit_init_net")?;
@@ -195,7 +195,7 @@ fn row24_new_namespace(lab: &mut Lab) -> Result<()> {
         set(&format!("ipv4/conf/lo/{knob}"), "0")?;
     }
     set("core/devconf_inherit_init_net", before.trim())?;
-    // With the module goes what later namespaces would inherit: that the first one's `default` was written.
+    // Unloading forgets that the first namespace's `default` was written, which later namespaces would inherit.
     lab.run("rmmod arp_hidden")?;
     result
 }

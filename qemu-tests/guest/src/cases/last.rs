@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must hold when all other cases have been.
+//! What must hold after all other cases.
 
 use crate::lab::{case::cases, module::load, skip::Skip, Lab};
 use anyhow::{ensure, Result};
@@ -8,15 +8,15 @@ use std::{fs, path::Path, thread, time::Duration};
 
 cases![module_leaves_no_memory: alone];
 
-/// Nothing that the kernel allocated is lost, by the module or because of it.
+/// No memory is leaked, by the module or because of it.
 fn module_leaves_no_memory(lab: &mut Lab) -> Result<()> {
     const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
-    // One that has given up says so, and has no file that can be written.
+    // If kmemleak has given up, the kernel log says so, and the write below fails.
     if !Path::new(KMEMLEAK).exists() {
         return Err(Skip("this kernel has no kmemleak: make test KERNEL=debug".to_owned()).into());
     }
     lab.run("rmmod arp_hidden")?;
-    // It takes two looks until what is not found counts as lost, and what is younger than five seconds never does.
+    // A leak is reported by the second scan, and only if the object is older than five seconds.
     for _ in 0..2 {
         thread::sleep(Duration::from_secs(6));
         fs::write(KMEMLEAK, "scan")?;

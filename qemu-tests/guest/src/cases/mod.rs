@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cases, by what they are about; the numbers in their names are the rows of `Documentation/semantics.md`.
+//! The cases, by topic. The numbers in their names are the rows of `Documentation/semantics.md`.
 
 mod announce;
 mod beside;
@@ -10,6 +10,8 @@ mod devices;
 mod faults;
 mod gap;
 mod hear;
+mod hear_devices;
+mod hear_routes;
 mod hostile_devices;
 mod hostile_frames;
 mod hostile_knobs;
@@ -27,10 +29,12 @@ mod traps;
 
 use crate::lab::case::Case;
 
-/// All cases, in the order in which they run.
+/// Iterates over all cases, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
         hear::CASES,
+        hear_routes::CASES,
+        hear_devices::CASES,
         beside::CASES,
         announce::CASES,
         select::CASES,

@@ -34,13 +34,13 @@ cases![
     module_beside_tracers: alone,
 ];
 
-/// Returns whether the kernel has hooks of ours in ARP of a host, or nothing if it lists no hooks, as Debian 12's without
-/// CONFIG_NETFILTER_NETLINK_HOOK. The case then says so.
+/// Returns whether a host has the module's ARP hooks. Returns `None`, and adds a note to the case, if the kernel cannot list
+/// hooks, as Debian 12's without CONFIG_NETFILTER_NETLINK_HOOK.
 fn hooked(lab: &mut Lab, host: &str) -> Result<Option<bool>> {
     let command = format!("ip netns exec {host} nft list hooks arp");
     let (status, hooks) = machine::shell(&command)?;
     if status != 0 && hooks.contains("Invalid argument") {
-        lab.note = Some("this kernel lists no hooks".to_owned());
+        lab.note = Some("this kernel cannot list hooks".to_owned());
         return Ok(None);
     }
     ensure!(status == 0, "{command}: {hooks}");
@@ -53,7 +53,8 @@ fn redirected() -> Result<bool> {
     Ok(functions.contains("inet_select_addr"))
 }
 
-/// Waits until it is not, which takes a moment after the last device has been revealed. Returns false after a minute.
+/// Waits until it is not redirected, which takes a moment after the last device has been revealed. Returns false if it still
+/// is after a minute.
 fn not_redirected() -> Result<bool> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while redirected()? {
@@ -65,7 +66,7 @@ fn not_redirected() -> Result<bool> {
     Ok(true)
 }
 
-/// Returns whether a host is hooked, and `inet_select_addr` redirected, as expected.
+/// Whether a host's hooks and the redirection of `inet_select_addr` are as expected.
 fn armed(lab: &mut Lab, host: &str, hooks: bool, redirection: bool) -> Result<bool> {
     let is_hooked = hooked(lab, host)?.is_none_or(|hooked| hooked == hooks);
     let is_redirected = if redirection {
@@ -83,7 +84,7 @@ fn row29_flags_off(lab: &mut Lab) -> Result<()> {
         "hooked with all flags off"
     );
     wire.answered(who_has(VIP))?;
-    // One half of the two sysctls is nothing yet.
+    // One of the two sysctls alone has no effect.
     host.conf("all", "hidden", 1)?;
     neighbour.conf("lo", "hidden", 1)?;
     ensure!(
@@ -137,7 +138,7 @@ fn row30_unload(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Several namespaces, devices and knobs at once, and a namespace that goes while the module is away.
+/// Flags in several namespaces and devices, and a device that is created while the module is not loaded.
 fn row30_unload_with_flags_everywhere(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = real_server(lab)?;
     let gone = lab.host("gone")?;
@@ -153,7 +154,7 @@ fn row30_unload_with_flags_everywhere(lab: &mut Lab) -> Result<()> {
     load()?;
     ensure!(
         gone.get("net/ipv4/conf/dummy0/hidden")? == 0,
-        "a value out of nowhere"
+        "a device that was created without the module has a value"
     );
     host.conceal("lo", Way::Hidden)?;
     wire.silent(who_has(VIP))
@@ -173,7 +174,7 @@ fn module_load_and_unload_100_times(lab: &mut Lab) -> Result<()> {
     load()
 }
 
-/// `source_selection=0`: the ARP half alone.
+/// `source_selection=0`: only the ARP hooks work.
 fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     lab.run("rmmod arp_hidden")?;
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
@@ -191,26 +192,26 @@ fn module_without_source_selection(lab: &mut Lab) -> Result<()> {
     load()
 }
 
-/// insmod must fail, say in one line what to do, and leave nothing.
+/// insmod must fail, log one line that says what to do, and leave nothing behind.
 fn refused(lab: &Lab, host: &Host, what_to_do: &str) -> Result<()> {
     let start = mark(&format!("refused: {what_to_do}"))?;
     lab.run("! insmod /arp_hidden.ko")?;
     let lines = said(&start)?;
     ensure!(
         lines.len() == 1 && lines[0].contains(what_to_do),
-        "no clear line: {lines:#?}"
+        "expected one line about {what_to_do}: {lines:#?}"
     );
     let left = host.run("find /proc/sys/net -name '*hidden*'")?;
     ensure!(left.is_empty(), "files are left: {left}");
     Ok(())
 }
 
-/// A live patch, or whoever else replaces `inet_select_addr`, is not pushed aside.
+/// The module does not displace a live patch or any other user that replaces `inet_select_addr`.
 fn module_refused_beside_a_live_patch(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     lab.run("rmmod arp_hidden; insmod /holder.ko")?;
     refused(lab, &host, "held by another user")?;
-    // The ARP half does without.
+    // The ARP hooks work without it.
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
     host.conceal("lo", Way::Hidden)?;
     wire.silent(who_has(VIP))?;
@@ -218,7 +219,7 @@ fn module_refused_beside_a_live_patch(lab: &mut Lab) -> Result<()> {
     load()
 }
 
-/// Who comes later finds the function held, for as long as something is hidden.
+/// A live patch is refused while something is hidden.
 fn module_refuses_a_live_patch(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     host.conceal("lo", Way::Hidden)?;
@@ -229,7 +230,7 @@ fn module_refuses_a_live_patch(lab: &mut Lab) -> Result<()> {
         "redirected although nothing is hidden any more"
     );
     lab.run("insmod /holder.ko")?;
-    // And the other way round: the flag cannot be set, and says so.
+    // Conversely, setting the flag fails with EBUSY.
     let error = host.write("net/ipv4/conf/lo/hidden", "1").err();
     ensure!(
         error.and_then(|error| error.raw_os_error()) == Some(nix::libc::EBUSY),
@@ -249,7 +250,7 @@ fn module_refused_without_ftrace(lab: &mut Lab) -> Result<()> {
     let off = fs::write("/proc/sys/kernel/ftrace_enabled", "0");
     if let Err(error) = off {
         load()?;
-        return Err(Skip(format!("this kernel does not switch ftrace off: {error}")).into());
+        return Err(Skip(format!("this kernel cannot switch ftrace off: {error}")).into());
     }
     let result = refused(lab, &host, "source_selection=0");
     fs::write("/proc/sys/kernel/ftrace_enabled", "1")?;
@@ -257,11 +258,11 @@ fn module_refused_without_ftrace(lab: &mut Lab) -> Result<()> {
     result
 }
 
-/// On a locked-down kernel, which takes the module because it is signed.
+/// A locked-down kernel loads the signed module and refuses an unsigned copy.
 fn module_refused_unsigned(lab: &mut Lab) -> Result<()> {
     const ENFORCED: &str = "/sys/module/module/parameters/sig_enforce";
     if !fs::read_to_string(ENFORCED).is_ok_and(|enforced| enforced.trim() == "Y") {
-        let why = "this kernel takes unsigned modules: make test KERNEL=hardened";
+        let why = "this kernel loads unsigned modules: make test KERNEL=hardened";
         return Err(Skip(why.to_owned()).into());
     }
     let lockdown = lab.run(
@@ -272,14 +273,14 @@ fn module_refused_unsigned(lab: &mut Lab) -> Result<()> {
         "not locked down: {lockdown}"
     );
     lab.run("rmmod arp_hidden")?;
-    // Without the last line, which says that a signature is before it.
+    // Cut off the marker at the end of the file, which says that it is signed.
     lab.run("head -c -28 /arp_hidden.ko >/tmp/unsigned.ko")?;
     let said = lab.run("! insmod /tmp/unsigned.ko 2>&1")?;
     ensure!(said.contains("Key was rejected by service"), "{said}");
     load()
 }
 
-/// While something is hidden, ftrace cannot be switched off under it.
+/// ftrace cannot be switched off while something is hidden.
 fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     host.ip("addr del 10.0.0.1/24 dev eth0")?;
@@ -294,10 +295,10 @@ fn module_keeps_ftrace_enabled(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Who may look at `inet_select_addr` beside us, how it begins and ends, and how it says how often it was called.
+/// A tracer of `inet_select_addr`: the commands that start it, stop it, and print how many calls it has seen.
 struct Tracer {
     name: &'static str,
-    /// What fails where the kernel does not have it.
+    /// Fails if the kernel lacks this tracer.
     there: &'static str,
     begin: &'static str,
     end: &'static str,
@@ -342,10 +343,10 @@ impl Tracer {
     }
 }
 
-/// Tracers of all kinds and the redirection do not disturb each other, whoever comes first and goes last.
+/// Tracers of all kinds and the redirection work side by side, in any order of starting and stopping.
 fn module_beside_tracers(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = unnumbered_with_dummy(lab)?;
-    // Asked each time for another destination, so that no route has a source cached.
+    // Flushes cached sources first, so that one is selected.
     let avoids_vip = |tracers: &[&Tracer], hidden: bool| -> Result<()> {
         let before = tracers
             .iter()

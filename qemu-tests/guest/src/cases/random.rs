@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The host against the reference model: all rows, in situations that nobody thought of. The seeds are fixed;
-//! `make soak` goes on with others.
+//! Compares a host with the reference model: all rows, in random situations. The seeds are fixed; `make soak` runs others.
 
 use crate::{lab::case::Case, random::compare};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is counted in `/proc/net/arp_hidden`: each event once, whichever processor it is on.
+//! The counters in `/proc/net/arp_hidden`: they count each event once, on whichever processor.
 
 use crate::{
     lab::{
@@ -42,18 +42,18 @@ fn see_counts_of_requests(lab: &mut Lab) -> Result<()> {
         wire.silent(who_has(VIP).dad().unicast())?;
         ensure!(counts(&host, "lo")? == [2 * number, number, 2 * number, 0, 0]);
     }
-    // What is answered is not counted, nor what is not for us to answer.
+    // Neither requests that get a reply nor requests for foreign addresses are counted.
     host.conceal("lo", Way::Hidden)?;
     wire.answered(who_has(VIP).unicast())?;
     wire.answered(who_has(HOST))?;
     wire.silent(who_has(Ipv4Addr::new(10, 0, 0, 77)))?;
     shows(&host, &["lo 1 1 0 0 1 6 3 6 0 0 -"])?;
-    // What was counted stays to be seen, also where no flag is set any more, for as long as the device.
+    // Counters are shown as long as the device exists, even if no flag is set any more.
     host.reveal("lo", Way::Hidden)?;
     shows(&host, &["lo 0 0 0 0 0 6 3 6 0 0 -"])?;
     wire.answered(who_has(VIP))?;
     shows(&host, &["lo 0 0 0 0 0 6 3 6 0 0 -"])?;
-    // It is the owner that counts, and of two only one.
+    // The owner's counters count. Of two owners, only one counts.
     host.ip("link add dummy0 type dummy")?;
     host.ip("addr add 10.0.0.100/32 dev dummy0")?;
     host.conceal("dummy0", Way::Invisible)?;
@@ -87,7 +87,7 @@ fn see_counts_of_announcements(lab: &mut Lab) -> Result<()> {
         "{asked:?}"
     );
     ensure!(counts(&host, "lo")? == [0, 0, 0, 3, 0]);
-    // What says nothing else than it would is no rewriting: the sending device's own primary.
+    // Rewriting the sender to the same address, the sending device's own primary, does not count.
     host.conceal("eth0", Way::Invisible)?;
     host.say(HOST, Ipv4Addr::new(10, 0, 0, 78))?;
     ensure!(wire.announced(Ipv4Addr::new(10, 0, 0, 78))? == HOST);
@@ -103,24 +103,24 @@ fn see_counts_of_selections(lab: &mut Lab) -> Result<()> {
     ensure!(host.source_to(NEIGHBOUR)? == ELSEWHERE);
     let [rest @ .., selected] = counts(&host, "lo")?;
     ensure!(rest == [0; 4] && selected > 0, "{selected}");
-    // The route has it cached.
+    // The route has cached it.
     ensure!(host.source_to(NEIGHBOUR)? == ELSEWHERE);
     ensure!(counts(&host, "lo")?[4] == selected);
-    // The device's own address is selected as ever.
+    // Selecting the device's own address does not count.
     host.ip("addr add 10.0.0.1/24 dev eth0")?;
     ensure!(host.source_to(NEIGHBOUR)? == HOST);
     ensure!(counts(&host, "lo")?[4] == selected);
     Ok(())
 }
 
-/// Keeps the current thread on a processor.
+/// Binds the current thread to a processor.
 fn stay_on(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// The ARP requests that a tap has seen, until none comes for a while.
+/// Returns the ARP requests that a tap sees until none comes for a while.
 fn requests(tap: &Tap, received: bool) -> Result<Vec<Arp>> {
     let mut seen = Vec::new();
     while let Some(passed) = tap.next(Instant::now() + Duration::from_millis(1500))? {
@@ -137,7 +137,7 @@ fn see_counts_under_flood(lab: &mut Lab) -> Result<()> {
     let other = lab.host("other")?;
     let second = lab.wire((&host, "eth1"), (&other, "eth0"), NEIGHBOUR)?;
     host.conceal("lo", Way::Strict)?;
-    // Requests, from two processors on each of two wires.
+    // Received requests, from two processors on each of two wires.
     let heard = host.enter(|| [Tap::open("eth0"), Tap::open("eth1")])?;
     thread::scope(|scope| {
         let flood = |cpu, to, from| {
@@ -200,11 +200,11 @@ fn see_counts_under_flood(lab: &mut Lab) -> Result<()> {
         counts(&host, "lo")?
     );
 
-    // Announcements of the VIP, then selections: one for each request for a neighbour that is not there.
+    // Announcements of the VIP, then selections: one for each request for a missing neighbour.
     host.set("net/ipv4/neigh/eth0/mcast_solicit", 1)?;
     host.ip("route add 10.1.0.0/16 dev eth0")?;
     host.ip("route add 10.2.0.0/16 dev eth0")?;
-    // The kernel has selected a source for each of the routes.
+    // The kernel has selected a source for each route.
     seen[4] = counts(&host, "lo")?[4];
     seen[3] += solicit(&host, "10.1", ELSEWHERE)?;
     ensure!(
@@ -222,8 +222,8 @@ fn see_counts_under_flood(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Makes the host ask for neighbours of `net` by the hundreds, from all processors, for packets from the VIP:
-/// how many requests came out. They must all come from `sip`.
+/// Makes the host send packets from the VIP to hundreds of neighbours in `net`, from two processors. Returns the number of
+/// its requests for them, which must all come from `sip`.
 fn solicit(host: &Host, net: &str, sip: Ipv4Addr) -> Result<u64> {
     const EACH: usize = 150;
     let tap = host.enter(|| Tap::open("eth0"))??;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module says to the log and to modinfo, and the documentation's session.
+//! The module's log messages, modinfo, and the session in the documentation.
 
 use crate::{
     lab::{
@@ -19,7 +19,7 @@ use std::fs;
 cases![see_log: alone, see_modinfo, see_session: alone];
 
 fn see_log(lab: &mut Lab) -> Result<()> {
-    // One line at load, none in normal work.
+    // One line when it is loaded, and none in normal operation.
     lab.run("rmmod arp_hidden")?;
     let start = mark("see_log: loaded")?;
     load()?;
@@ -42,7 +42,7 @@ fn see_log(lab: &mut Lab) -> Result<()> {
     ensure!(line.starts_with(&begins), "{line}");
     let line = line.clone();
 
-    // A VIP with the mask of its network, however it comes about, and once for each device.
+    // A VIP with the mask of its network is reported once for each device, however it comes about.
     let wide = |device| {
         format!("{device}: concealed 10.0.0.100/24 routes the network of eth0 too, with 10.0.0.100 as the source: should it be /32?")
     };
@@ -72,7 +72,7 @@ fn see_log(lab: &mut Lab) -> Result<()> {
     let lines = said(&start)?;
     ensure!(lines == [wide("dummy1")], "{lines:#?}");
 
-    // Source selection off by parameter.
+    // Source selection switched off by parameter.
     lab.run("rmmod arp_hidden")?;
     let start = mark("see_log: source_selection=0")?;
     lab.run("insmod /arp_hidden.ko source_selection=0")?;
@@ -114,7 +114,7 @@ fn see_modinfo(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The session in `Documentation/arp_hidden.rst`: what it shows is what comes out.
+/// The commands of the session in `Documentation/arp_hidden.rst` print what it shows.
 fn see_session(lab: &mut Lab) -> Result<()> {
     const DOCUMENT: &str = include_str!("../../../../Documentation/arp_hidden.rst");
     let (rs1, client) = (lab.host("rs1")?, lab.host("client")?);
@@ -122,7 +122,7 @@ fn see_session(lab: &mut Lab) -> Result<()> {
     rs1.ip("addr add 10.0.0.1/24 dev eth0")?;
     rs1.ip("addr add 10.0.0.100/32 dev lo")?;
     client.ip("addr add 10.0.0.2/24 dev eth0")?;
-    // Who also plays the router, and knows the director to have the VIP.
+    // The client is the router too, and has the director's hardware address for the VIP.
     client.ip("addr add 10.0.0.254/24 dev eth0")?;
     client.ip("neigh replace 10.0.0.100 lladdr 02:00:00:00:00:64 dev eth0")?;
     fs::write("/sys/kernel/tracing/trace", "")?;
@@ -144,12 +144,12 @@ fn see_session(lab: &mut Lab) -> Result<()> {
             .lines()
             .map(timeless)
             .eq(session.lines().map(timeless)),
-        "the session is now:\n{session}"
+        "the session prints:\n{session}"
     );
     Ok(())
 }
 
-/// A line without what is another each time: the time that an answer took, the number of a namespace.
+/// Replaces what differs each time in a line: the time of a reply, the number of a namespace.
 fn timeless(line: &str) -> String {
     let words = line.split(' ').map(|word| {
         if word.ends_with("ms") || word.starts_with("net=") {

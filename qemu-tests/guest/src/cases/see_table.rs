@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an operator sees in `/proc/net/arp_hidden`.
+//! The table in `/proc/net/arp_hidden`.
 
 use crate::{
     lab::{
@@ -32,7 +32,7 @@ cases![
 fn see_table(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     shows(&host, &[])?;
-    // The forgotten `all`.
+    // `all` was forgotten.
     host.conf("lo", "hidden", 2)?;
     shows(&host, &["lo 2 0 0 0 0 0 0 0 0 0 all/hidden=0"])?;
     host.conf("lo", "arp_invisible", 1)?;
@@ -52,7 +52,7 @@ fn see_table(lab: &mut Lab) -> Result<()> {
     shows(&host, &["lo 1 1 0 0 2 0 0 0 0 0 -"])?;
     host.ip("addr add 10.0.0.101/32 dev eth0")?;
     shows(&host, &["lo 1 1 0 0 1 0 0 0 0 0 -"])?;
-    // In the order of the indexes, by the names of today.
+    // Devices are listed in the order of their indexes, with their current names.
     host.ip("link add name dummy0 type dummy")?;
     host.conf("dummy0", "hidden", 1)?;
     let dummy = "dummy0 1 1 0 0 0 0 0 0 0 0 -";
@@ -70,7 +70,7 @@ fn see_table_of_others(lab: &mut Lab) -> Result<()> {
     host.conceal("lo", Way::Hidden)?;
     shows(&neighbour, &[])?;
     ensure!(lines(&fs::read_to_string(TABLE)?)?.is_empty());
-    // Whoever may look into /proc/net/arp.
+    // The table is readable for whoever may read /proc/net/arp.
     host.enter(|| {
         let (table, arp) = (fs::metadata(TABLE)?, fs::metadata("/proc/net/arp")?);
         let of = |file: &fs::Metadata| (file.mode(), file.uid(), file.gid());
@@ -81,7 +81,7 @@ fn see_table_of_others(lab: &mut Lab) -> Result<()> {
     nobody.args(["cat", TABLE]).uid(65534).gid(65534);
     let output = host.enter(|| nobody.output())??;
     ensure!(lines(&String::from_utf8(output.stdout)?)?.len() == 1);
-    // A reader who has it open does not hold the namespace or the module.
+    // An open table does not prevent unloading.
     let mut open = host.enter(|| File::open(TABLE))??;
     open.read_exact(&mut [0; 6])?;
     lab.run("rmmod arp_hidden")?;
@@ -117,7 +117,7 @@ fn see_table_while_devices_come_and_go(lab: &mut Lab) -> Result<()> {
         let churn = host.enter(|| scope.spawn(churn))?;
         let wanted: Vec<String> = (0..20).map(|number| format!("stays{number}")).collect();
         let look = |step: usize| -> Result<()> {
-            // By small pieces, so that it changes within a look.
+            // Read in small pieces, so that the table changes meanwhile.
             let mut file = host.enter(|| File::open(TABLE))??;
             let mut text = Vec::new();
             let mut piece = vec![0; step];

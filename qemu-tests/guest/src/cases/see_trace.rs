@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an operator sees by tracing: the module's events, and drops.
+//! Tracing: the module's events, and dropped packets.
 
 use crate::{
     lab::{
@@ -21,7 +21,7 @@ cases![
     see_drop: alone,
 ];
 
-/// The tracepoints, by what everybody has: tracefs. In a buffer of its own, beside whoever else traces.
+/// Traces a tracepoint through tracefs, in a buffer of its own.
 struct Trace;
 
 impl Trace {
@@ -33,7 +33,7 @@ impl Trace {
         Ok(trace)
     }
 
-    /// What was traced since it is on, from the event's name on, without the number of the namespace.
+    /// Returns the events so far, each from its name on.
     fn lines(&self) -> Result<Vec<String>> {
         let text = fs::read_to_string(format!("{}/trace", TRACE_BUFFER))?;
         let events = text.lines().filter(|line| !line.starts_with('#'));
@@ -52,15 +52,15 @@ impl Drop for Trace {
     }
 }
 
-/// The number by which tracepoints name a host.
+/// Returns the number that tracepoints show for a host's namespace.
 fn number(host: &Host) -> Result<u64> {
     Ok(fs::metadata(format!("/run/netns/{host}"))?.ino())
 }
 
-/// What was traced must be this.
+/// Fails unless these events were traced.
 fn traced(trace: &Trace, wanted: &[String]) -> Result<()> {
     let lines = trace.lines()?;
-    ensure!(lines == wanted, "{lines:#?}\nwhere expected:\n{wanted:#?}");
+    ensure!(lines == wanted, "{lines:#?}\nexpected:\n{wanted:#?}");
     Ok(())
 }
 
@@ -116,7 +116,7 @@ fn see_trace_source_redirected(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered_with_dummy(lab)?;
     host.conceal("lo", Way::Strict)?;
     host.conf("eth0", "arp_announce", 2)?;
-    // The first packet to a destination has the route select; then ARP does, for each request.
+    // The route selects for the first packet to a destination, ARP for each request.
     host.say(VIP, NEIGHBOUR)?;
     ensure!(wire.announced(NEIGHBOUR)? == ELSEWHERE);
     host.ip("neigh flush dev eth0")?;

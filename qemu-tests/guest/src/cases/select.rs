@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sources that a host selects: rows 16 to 20.
+//! The source addresses that a host selects: rows 16 to 20.
 
 use crate::{
     lab::{
@@ -8,7 +8,7 @@ use crate::{
         real_server::{
             bare, real_server, unnumbered, unnumbered_with_dummy, ELSEWHERE, HOST, NEIGHBOUR, VIP,
         },
-        Lab, Way,
+        Host, Lab, Way,
     },
     wire::PATIENCE,
 };
@@ -38,7 +38,7 @@ fn row16_own_address(lab: &mut Lab) -> Result<()> {
     for way in Way::ALL {
         host.conceal("eth0", way)?;
         ensure!(host.source_to(NEIGHBOUR)? == HOST, "{way:?}");
-        // An address of host scope is not usable for the link: the fall-back takes lo's.
+        // An address of link scope is selected all the same.
         host.ip("addr flush dev eth0")?;
         host.ip("addr add 10.0.0.1/24 dev eth0 scope link")?;
         ensure!(host.source_to(NEIGHBOUR)? == HOST, "{way:?}, scope link");
@@ -71,7 +71,7 @@ fn row17_fall_back(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// In a VRF its own device comes first, then the devices in it.
+/// In a VRF, the fall-back tries the VRF's own device first, then the devices in it.
 fn row17_fall_back_in_a_vrf(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = real_server(lab)?;
     let other = lab.host("other")?;
@@ -111,7 +111,7 @@ fn row17_fall_back_in_a_vrf(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Who asks for a hidden address gets it.
+/// An explicit hidden source address is used.
 fn row18_chosen_by_hand(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("route add 10.6.6.0/24 via 10.0.0.2 src 10.0.0.100")?;
@@ -132,7 +132,7 @@ fn row18_chosen_by_hand(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The neighbour knows the way: pings and connections to a hidden address work, and come from it.
+/// A hidden address is reachable for a neighbour with a route to it, and replies come from it.
 fn row18_reachable(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, _) = real_server(lab)?;
     neighbour.ip("route add 10.0.0.100/32 via 10.0.0.1")?;
@@ -169,7 +169,20 @@ fn row18_forwarding(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A router without an address on the way in answers from another device's.
+/// The kernel must select the VIP of lo, and `instead` while lo is hidden. arp_invisible has no effect.
+fn moves(host: &Host, instead: Ipv4Addr, source: impl Fn() -> Result<Ipv4Addr>) -> Result<()> {
+    ensure!(source()? == VIP, "the flag is off");
+    for way in [Way::Hidden, Way::Strict] {
+        host.conceal("lo", way)?;
+        ensure!(source()? == instead, "{way:?}");
+        host.reveal("lo", way)?;
+    }
+    host.conceal("lo", Way::Invisible)?;
+    ensure!(source()? == VIP, "arp_invisible");
+    Ok(())
+}
+
+/// A router without an address on the receiving device sends ICMP errors from another device's address.
 fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
     let (host, neighbour, wire) = unnumbered_with_dummy(lab)?;
     host.conf("all", "forwarding", 1)?;
@@ -184,23 +197,12 @@ fn row19_icmp_error(lab: &mut Lab) -> Result<()> {
             .copied()
             .context("no ICMP error")
     };
-    // Of no type at all: a limit of 0 uses up what 6.12 allows the neighbour in errors.
+    // Do not limit any type: in 6.12, even a limit of 0 uses up the allowance of the neighbour.
     host.set("net/ipv4/icmp_ratemask", 0)?;
-    ensure!(error_from()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(error_from()? == ELSEWHERE, "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        error_from()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, ELSEWHERE, error_from)
 }
 
-/// Masquerading out of a device without an address takes another device's.
+/// Masquerading out of a device without an address uses another device's address.
 fn row19_masquerade(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
     let inside = lab.host("inside")?;
@@ -213,9 +215,7 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
     inside.ip("addr add 10.1.0.2/24 dev eth0")?;
     inside.ip("route add default via 10.1.0.1")?;
     host.conf("all", "forwarding", 1)?;
-    host.run("nft add table ip nat")?;
-    host.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
-    host.run("nft add rule ip nat post oifname eth0 masquerade")?;
+    host.masquerade("eth0")?;
     let seen_as = || {
         wire.heard()?;
         inside.say(Ipv4Addr::new(10, 1, 0, 2), NEIGHBOUR)?;
@@ -224,21 +224,10 @@ fn row19_masquerade(lab: &mut Lab) -> Result<()> {
             .copied()
             .context("nothing came")
     };
-    ensure!(seen_as()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(seen_as()? == Ipv4Addr::new(10, 1, 0, 1), "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        seen_as()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, Ipv4Addr::new(10, 1, 0, 1), seen_as)
 }
 
-/// IPVS's sync daemon binds its socket to an address of the interface that it is told.
+/// IPVS's sync daemon binds its socket to an address that is selected for its interface.
 fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = unnumbered_with_dummy(lab)?;
     host.run("ipvsadm -L")?;
@@ -246,10 +235,10 @@ fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
         host.run("ipvsadm --start-daemon master --mcast-interface eth0")?;
         let sockets = host.run("cat /proc/net/udp")?;
         host.run("ipvsadm --stop-daemon master")?;
-        // Its peer is 224.0.0.81, as the file has it: in the byte order of the machine.
+        // Its peer is 224.0.0.81. The file has addresses in the machine's byte order.
         let group = format!("{:08X}:", u32::from_ne_bytes([224, 0, 0, 81]));
         let line = sockets.lines().find(|line| line.contains(&group));
-        let line = line.with_context(|| format!("no socket of the daemon's: {sockets}"))?;
+        let line = line.with_context(|| format!("no socket of the daemon: {sockets}"))?;
         let address = line
             .split_whitespace()
             .nth(1)
@@ -257,21 +246,10 @@ fn row19_ipvs_sync_daemon(lab: &mut Lab) -> Result<()> {
         let address = u32::from_str_radix(address.context("no address")?, 16)?;
         Ok::<_, anyhow::Error>(Ipv4Addr::from(address.to_ne_bytes()))
     };
-    ensure!(bound()? == VIP, "the flag is off");
-    for way in [Way::Hidden, Way::Strict] {
-        host.conceal("lo", way)?;
-        ensure!(bound()? == ELSEWHERE, "{way:?}");
-        host.reveal("lo", way)?;
-    }
-    host.conceal("lo", Way::Invisible)?;
-    ensure!(
-        bound()? == VIP,
-        "arp_invisible must not touch the selection"
-    );
-    Ok(())
+    moves(&host, ELSEWHERE, bound)
 }
 
-/// A bridge without an address asks its ports for their groups from another device's.
+/// A bridge without an address sends IGMP queries from another device's address.
 fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.100/32 dev lo")?;
@@ -280,7 +258,7 @@ fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
     host.ip("link set eth0 master br0")?;
     host.ip("link set br0 up")?;
     let asks_from = |source: Ipv4Addr| {
-        // One that was on its way may still be from before the flag's change.
+        // A query from before the flag's change may still arrive.
         let deadline = Instant::now() + PATIENCE;
         while !wire.heard_sources()?.contains(&source) {
             ensure!(Instant::now() < deadline, "no query from {source}");
@@ -297,7 +275,7 @@ fn row19_igmp_querier(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A route caches its source: a flag's change must reach it, both ways.
+/// Routes cache their source. Setting and clearing a flag must reach it.
 fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
     let (host, _, _) = unnumbered_with_dummy(lab)?;
     host.ip("route add 10.6.6.0/24 via 10.0.0.2 dev eth0 onlink")?;
@@ -310,7 +288,7 @@ fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
         for to in [far, NEIGHBOUR] {
             ensure!(host.source_to(to)? == ELSEWHERE, "hidden");
         }
-        // By `all`, too.
+        // The same through `all`.
         host.conf("all", "hidden", 0)?;
         ensure!(host.source_to(far)? == VIP, "all is off");
         host.conf("all", "hidden", 1)?;
@@ -320,7 +298,7 @@ fn row20_toggle_and_a_route(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A connection keeps its address; a new one obeys.
+/// A connected socket keeps its address; a new one does not get it.
 fn row20_toggle_and_a_connected_socket(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered_with_dummy(lab)?;
     let socket = host.enter(|| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What bites people on networks as they are, and what helps: `Documentation/clusters/traps.md`.
+//! Pitfalls on real networks, and the remedies: `Documentation/clusters/traps.md`.
 
 use crate::{
     lab::{
@@ -29,7 +29,7 @@ cases![
     trap_device_that_stays_down,
 ];
 
-/// BGP to the host: its own address, here the VIP, is on lo, and eth0 has none.
+/// BGP to the host: eth0 has no address, and the host's own address, here the VIP, is on lo.
 fn trap_unnumbered_uplinks(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
     let nothing_is_left = "eth0: no source address is left: 10.0.0.100 is on lo, which is hidden";
@@ -45,15 +45,15 @@ fn trap_unnumbered_uplinks(lab: &mut Lab) -> Result<()> {
             .collect();
         ensure!(about.len() == 1 && lines.len() == 1, "{lines:#?}");
     }
-    // The packets go out like that.
+    // Packets go out without a source address.
     host.ip("neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0")?;
     host.say(Ipv4Addr::UNSPECIFIED, NEIGHBOUR)?;
     ensure!(wire.heard_sources()? == [Ipv4Addr::UNSPECIFIED]);
-    // What helps: a route that names its source,
+    // Remedies: a route that names its source,
     host.ip("route replace 10.0.0.0/24 dev eth0 src 10.0.0.100")?;
     ensure!(host.source_to(NEIGHBOUR)? == VIP, "src");
     host.ip("route replace 10.0.0.0/24 dev eth0")?;
-    // the flag that leaves sources alone,
+    // the flag that does not affect sources,
     host.reveal("lo", Way::Hidden)?;
     host.conceal("lo", Way::Invisible)?;
     ensure!(host.source_to(NEIGHBOUR)? == VIP, "arp_invisible");
@@ -67,21 +67,18 @@ fn trap_unnumbered_uplinks(lab: &mut Lab) -> Result<()> {
     wire.silent(who_has(vip))
 }
 
-/// The same host has containers on unnumbered wires, as Calico makes them, and masquerades.
+/// The same host has containers on unnumbered wires, as with Calico, and masquerades.
 fn trap_unnumbered_uplinks_and_masquerade(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
     let pod = lab.host("pod")?;
     let address = Ipv4Addr::new(10, 1, 0, 2);
     lab.wire((&host, "eth1"), (&pod, "eth0"), address)?;
-    host.set("net/ipv4/neigh/eth1/proxy_delay", 0)?;
+    host.may_proxy("eth1")?;
     host.conf("eth1", "proxy_arp", 1)?;
-    host.conf("all", "forwarding", 1)?;
     host.ip("route add 10.1.0.2 dev eth1")?;
     pod.ip("addr add 10.1.0.2/32 dev eth0")?;
     pod.ip("route add default dev eth0")?;
-    host.run("nft add table ip nat")?;
-    host.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
-    host.run("nft add rule ip nat post oifname eth0 masquerade")?;
+    host.masquerade("eth0")?;
     let seen_as = || {
         wire.heard()?;
         pod.say(address, NEIGHBOUR)?;
@@ -89,18 +86,18 @@ fn trap_unnumbered_uplinks_and_masquerade(lab: &mut Lab) -> Result<()> {
     };
     ensure!(seen_as()? == Some(VIP), "the flag is off");
     host.conceal("lo", Way::Hidden)?;
-    ensure!(seen_as()?.is_none(), "masqueraded, but as what?");
+    ensure!(seen_as()?.is_none(), "masqueraded");
     lab.run("dmesg | grep 'eth0 ate my IP address'")?;
-    // A route's src does not help here: masquerade selects by itself.
+    // A route with src does not help here: masquerading selects on its own.
     host.ip("route replace 10.0.0.0/24 dev eth0 src 10.0.0.100")?;
-    ensure!(seen_as()?.is_none(), "masquerade heeds src");
+    ensure!(seen_as()?.is_none(), "masquerading uses src");
     host.reveal("lo", Way::Hidden)?;
     host.conceal("lo", Way::Invisible)?;
     ensure!(seen_as()? == Some(VIP), "arp_invisible");
     Ok(())
 }
 
-/// A container is made on a host that has `all` and `default` set. Its address is on lo and its wire unnumbered.
+/// A container is created on a host with `all` and `default` set. Its address is on lo, and its wire is unnumbered.
 fn trap_default_in_a_container(lab: &mut Lab) -> Result<()> {
     let node = lab.host("node")?;
     node.conf("all", "hidden", 1)?;
@@ -115,25 +112,25 @@ fn trap_default_in_a_container(lab: &mut Lab) -> Result<()> {
         pod.ip("route add 10.0.0.0/24 dev eth0")?;
         ensure!(
             wire.ask(&who_has(HOST))?.is_empty() == hides,
-            "{what:?}: answer"
+            "{what:?}: wrong reply"
         );
         let source = pod.source_to(NEIGHBOUR)?;
         ensure!(source.is_unspecified() == hides, "{what:?}: {source}");
-        // An address on the wire itself is as ever.
+        // An address on the wire itself is unaffected.
         pod.ip("addr add 10.0.0.3/24 dev eth0")?;
         wire.answered(who_has(Ipv4Addr::new(10, 0, 0, 3)))?;
     }
     Ok(())
 }
 
-/// RFC 5227, 2.1.1: whether a host that probes for an address takes the packet for a conflict, and gives it up.
+/// Whether a host that probes for an address must take a packet for a conflict and give the address up (RFC 5227, 2.1.1).
 fn is_conflict(arp: &Arp, probed_for: Ipv4Addr, own: Mac) -> bool {
     let is_in_use = arp.sip == probed_for;
     let is_probed_for_too = arp.is_request() && arp.sip.is_unspecified() && arp.tip == probed_for;
     (is_in_use || is_probed_for_too) && arp.sha != own
 }
 
-/// The host that a real server asks for is just probing for its address.
+/// A real server asks for a host that is just probing for its address.
 fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = unnumbered(lab)?;
     let probed_for = Ipv4Addr::new(10, 0, 0, 99);
@@ -145,7 +142,7 @@ fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
             .heard_arp()?
             .into_iter()
             .find(|arp| arp.tip == probed_for);
-        asked.context("the host does not ask")
+        asked.context("no request")
     };
     for way in Way::ALL {
         ensure!(
@@ -160,7 +157,7 @@ fn trap_conflict_detection(lab: &mut Lab) -> Result<()> {
                 && is_conflict(&probe, probed_for, wire.near_mac),
             "{way:?}: {probe}"
         );
-        // What helps: any address that may be announced.
+        // The remedy: any address that may be announced.
         host.dummy("dummy0", "10.0.0.1/32")?;
         ensure!(
             !is_conflict(&asked()?, probed_for, wire.near_mac),
@@ -179,7 +176,7 @@ fn trap_name_with_a_dot(lab: &mut Lab) -> Result<()> {
     host.ip("link add eth0.100 link eth0 up type vlan id 100")?;
     host.ip("addr add 10.0.0.100/32 dev eth0.100")?;
     host.conf("all", "hidden", 1)?;
-    // With dots it is another file, and one that is not there.
+    // Written with dots, the name is that of another file, which does not exist.
     let (status, complaint) = host.try_run("sysctl -w net.ipv4.conf.eth0.100.hidden=1")?;
     ensure!(
         status != 0 && complaint.contains("/proc/sys/net/ipv4/conf/eth0/100/hidden"),
@@ -200,23 +197,22 @@ fn trap_name_with_a_dot(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A real server gives up a VIP, and is a proxy for what is not its own.
+/// A real server that gives up a VIP is a proxy for it, as for all other addresses.
 fn trap_drained_behind_a_proxy(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     let beyond = Ipv4Addr::new(10, 9, 9, 9);
     host.ip("link add dummy0 up type dummy")?;
     host.ip("route add default dev dummy0")?;
     host.ip("addr add 10.9.9.9/32 dev lo")?;
-    host.conf("all", "forwarding", 1)?;
-    host.set("net/ipv4/neigh/eth0/proxy_delay", 0)?;
+    host.may_proxy("eth0")?;
     host.conceal("lo", Way::Hidden)?;
-    // One in the network of eth0, and one that the default route leads away.
+    // One VIP in the network of eth0, and one behind the default route.
     for (proxy, vip) in [("proxy_arp_pvlan", VIP), ("proxy_arp", beyond)] {
         host.conf("eth0", proxy, 1)?;
         wire.silent(who_has(vip))?;
         host.ip(&format!("addr del {vip}/32 dev lo"))?;
         wire.answered(who_has(vip))?;
-        // What helps: no way to it.
+        // The remedy: no route to it.
         host.ip(&format!("route add unreachable {vip}"))?;
         wire.silent(who_has(vip))?;
         host.conf("eth0", proxy, 0)?;
@@ -224,7 +220,7 @@ fn trap_drained_behind_a_proxy(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Whether a director finds a real server's hardware address when it sends from an address.
+/// Whether a director can resolve a real server in order to send from an address.
 fn finds(director: &Host, wire: &Wire, from: Ipv4Addr) -> Result<bool> {
     director.ip("neigh flush dev eth0")?;
     wire.heard()?;
@@ -233,7 +229,7 @@ fn finds(director: &Host, wire: &Wire, from: Ipv4Addr) -> Result<bool> {
     Ok(replies.iter().any(|arp| arp.is_reply() && arp.sip == HOST))
 }
 
-/// The director's first address is the VIP: with that it asks, and a real server takes the question for forged.
+/// The director's first address is the VIP. It asks from the VIP, and a real server drops such a request as forged.
 fn trap_director_asks_with_the_vip(lab: &mut Lab) -> Result<()> {
     let (host, director, wire) = real_server(lab)?;
     let any = Ipv4Addr::UNSPECIFIED;
@@ -251,10 +247,10 @@ fn trap_director_asks_with_the_vip(lab: &mut Lab) -> Result<()> {
         }
         addresses(&["10.0.0.100/24", "10.0.0.2/24"])?;
         ensure!(!finds(&director, &wire, any)?, "asked with the VIP");
-        // What helps: its own address first, the VIP as a /32,
+        // Remedies: its own address first, and the VIP as a /32,
         addresses(&["10.0.0.2/24", "10.0.0.100/32"])?;
         ensure!(finds(&director, &wire, any)?, "asked with its own address");
-        // and arp_announce=2 for what it sends from the VIP.
+        // and arp_announce=2 for packets from the VIP.
         ensure!(!finds(&director, &wire, VIP)?, "asked with the VIP");
         director.conf("eth0", "arp_announce", 2)?;
         ensure!(finds(&director, &wire, VIP)?, "arp_announce=2");
@@ -263,7 +259,7 @@ fn trap_director_asks_with_the_vip(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// A local route makes its device the owner.
+/// The device of a local route is the owner.
 fn trap_local_route_of_eth0(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = real_server(lab)?;
     host.ip("addr del 10.0.0.100/32 dev lo")?;
@@ -282,7 +278,7 @@ fn trap_local_route_of_eth0(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// kube-proxy's kube-ipvs0 has every VIP and stays down; the node that is elected has the VIP on eth0 too.
+/// kube-proxy's kube-ipvs0 has every VIP and stays down. The elected node has the VIP on eth0 too.
 fn trap_device_that_stays_down(lab: &mut Lab) -> Result<()> {
     let (host, _, wire) = bare(lab)?;
     host.ip("addr add 10.0.0.1/24 dev eth0")?;
@@ -298,7 +294,7 @@ fn trap_device_that_stays_down(lab: &mut Lab) -> Result<()> {
         ensure!(announces(&host, &wire, VIP)? == VIP, "{way:?}: elected");
         host.ip("addr del 10.0.0.100/32 dev eth0")?;
         wire.silent(who_has(VIP))?;
-        // Programs that list addresses see it all the while.
+        // Programs that list addresses always see it.
         ensure!(host
             .ip("-4 addr show to 10.0.0.100")?
             .contains("kube-ipvs0"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Thousands of commands of `ip`: a process for each would take most of the time.
+//! Thousands of `ip` commands in one process: a process for each would take most of the time.
 
 use crate::lab::Host;
 use anyhow::{ensure, Context, Result};
@@ -11,12 +11,12 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-/// A command that shows a line, and so says that what was before it has been done.
+/// A command that prints a line, which shows that the commands before it have been carried out.
 const MARK: &str = "link show lo";
-/// How that line begins: lo is always the first device.
+/// The beginning of that line: lo is always the first device.
 const MARKED: &str = "1: lo:";
 
-/// One `ip` that is kept running on a host.
+/// An `ip` process that keeps running on a host.
 pub(crate) struct Batch {
     host: Host,
     ip: Child,
@@ -25,7 +25,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Starts one.
+    /// Starts the process.
     pub(crate) fn new(host: &Host) -> Result<Self> {
         let (output, stdout) = pipe2(OFlag::O_CLOEXEC)?;
         let stderr = stdout.try_clone()?;
@@ -43,7 +43,7 @@ impl Batch {
         })
     }
 
-    /// Has a command carried out: what it complains of, nothing if it succeeds.
+    /// Carries out a command. Returns its error messages, which are empty if it succeeds.
     pub(crate) fn run(&mut self, command: &str) -> Result<String> {
         self.host.typed(format!("ip -n {} {command}", self.host));
         writeln!(self.commands, "{command}\n{MARK}")?;
@@ -67,12 +67,12 @@ impl Drop for Batch {
     }
 }
 
-/// A line for each of several.
+/// Makes a line of each item.
 pub(crate) fn lines<T>(each: impl Iterator<Item = T>, line: impl Fn(T) -> String) -> String {
     each.fold(String::new(), |text, one| text + &line(one) + "\n")
 }
 
-/// Has a command for each of several carried out on a host, by one `ip` that reads them from a file.
+/// Carries out a command for each item on a host, with one `ip` that reads them from a file.
 pub(crate) fn at_once<T>(
     host: &Host,
     each: impl Iterator<Item = T>,

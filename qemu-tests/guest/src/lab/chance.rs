@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Chance, from a seed.
+//! Random choices.
 
 use fastrand::Rng;
 
-/// One of several.
+/// Returns a random item.
 pub(crate) fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(..of.len())]
 }

@@ -5,7 +5,7 @@
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// How long something takes.
+/// Returns how long something takes.
 pub(crate) fn timed(f: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let start = Instant::now();
     f()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocations that fail: the kernel's fault injection, by /proc/thread-self/fail-nth.
+//! Failing allocations, through the kernel's fault injection (/proc/thread-self/fail-nth).
 
 use crate::lab::skip::Skip;
 use anyhow::{ensure, Context, Result};
@@ -12,23 +12,23 @@ use std::{
 };
 
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
-/// More allocations than anything makes that is walked through.
+/// More allocations than any of the attempts makes.
 const END: u32 = 20_000;
 
-/// The switch by which an allocation of the current thread's is chosen to fail.
+/// Makes chosen allocations of the current thread fail.
 pub(crate) struct Faults(());
 
-/// How many attempts a walk made.
+/// The results of a walk.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Walked {
-    /// An allocation failed in each of these.
+    /// The number of attempts in which an allocation failed.
     pub(crate) failed: u32,
-    /// Of them, what was attempted failed too in these; in the others the kernel did without.
+    /// The number of those that failed as a whole. In the others, the kernel did without the memory.
     pub(crate) refused: u32,
 }
 
 impl Faults {
-    /// Makes the kernel's allocations fail when they are chosen to, also those that may sleep.
+    /// Enables failures, even of allocations that may sleep.
     pub(crate) fn new() -> Result<Self> {
         if !Path::new(FAILSLAB).exists() || !Path::new("/proc/thread-self/fail-nth").exists() {
             return Err(
@@ -36,13 +36,12 @@ impl Faults {
             );
         }
         fs::write(format!("{FAILSLAB}/ignore-gfp-wait"), "N")?;
-        // What fails is on purpose, and not to be taken for a splat.
+        // A message for each failure would count as a complaint.
         fs::write(format!("{FAILSLAB}/verbose"), "0")?;
         Ok(Self(()))
     }
 
-    /// Does something while the `n`-th allocation that this thread makes in it fails. The second result is whether
-    /// it came to that.
+    /// Calls `f` with the `n`-th allocation of this thread failing. The second result is whether `f` has made that many.
     fn nth<T>(&self, n: u32, f: impl FnOnce() -> T) -> Result<(T, bool)> {
         let mut switch = switch()?;
         let mut left = [0; 16];
@@ -54,9 +53,9 @@ impl Faults {
         Ok((result, left == "0"))
     }
 
-    /// Attempts something again and again, the first time with its first allocation failing, then with its second,
-    /// until it makes no more. `judge` gets what came of each attempt, finds fault with it or not, makes all as it
-    /// was before, and says whether it was refused.
+    /// Attempts something again and again: with its first allocation failing, then with its second, until it makes no more.
+    /// `judge` gets the number of the allocation, the result, and whether the allocation failed. It checks the result,
+    /// restores the state before the attempt, and returns whether the attempt failed as a whole.
     pub(crate) fn walk<T>(
         &self,
         mut attempt: impl FnMut() -> T,
@@ -68,7 +67,7 @@ impl Faults {
             let refused =
                 judge(n, result, failed).with_context(|| format!("allocation {n} fails"))?;
             if !failed {
-                ensure!(!refused, "refused without a reason");
+                ensure!(!refused, "failed without a failing allocation");
                 return Ok(walked);
             }
             walked.failed += 1;

@@ -22,16 +22,16 @@ use std::{
     time::Instant,
 };
 
-/// The addresses that are asked for, come and go: 10.0.0.101 to 10.0.0.116.
+/// The number of VIPs that come and go: 10.0.0.101 to 10.0.0.116.
 pub(crate) const VIPS: u8 = 16;
 
-/// One of them.
+/// Returns one of the VIPs.
 pub(crate) fn vip(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, 101 + number % VIPS)
 }
 
-/// A neighbour that asks for all VIPs in turn as fast as it can, and counts the ARP packets from the host that have
-/// an address for their sender that was asked for.
+/// A neighbour that asks for all VIPs in turn as fast as it can, and collects the host's ARP packets whose sender address is
+/// one of those it asks for.
 pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
@@ -39,12 +39,12 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    /// Starts one out of a device of the neighbour's.
+    /// Starts a flood from a device of the neighbour.
     pub(crate) fn start(neighbour: &Host, device: &str, from: &Wire) -> Result<Self> {
         Self::with(neighbour, device, from, &[], 1)
     }
 
-    /// Starts one of several threads, which after each VIP ask for another address, at random.
+    /// Starts a flood from several threads. After each VIP, they ask for a random one of `others`.
     pub(crate) fn with(
         neighbour: &Host,
         device: &str,
@@ -78,7 +78,7 @@ impl Flood {
                 let mut leaks = Vec::new();
                 while !stop.load(Relaxed) {
                     sent.fetch_add(sender.ask()?, Relaxed);
-                    // Only the first thread hears anything.
+                    // Only the first thread receives frames.
                     sender.listen(&mut leaks)?;
                 }
                 Ok(leaks)
@@ -87,12 +87,12 @@ impl Flood {
         Ok(flood)
     }
 
-    /// How many requests it has sent so far.
+    /// Returns the number of requests so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
 
-    /// Ends the flood: what got out.
+    /// Ends the flood. Returns the packets that leaked.
     pub(crate) fn end(mut self) -> Result<Vec<String>> {
         self.stop.store(true, Relaxed);
         let mut leaks = Vec::new();
@@ -110,7 +110,7 @@ impl Drop for Flood {
     }
 }
 
-/// One of its threads.
+/// A thread of the flood.
 struct Sender {
     tap: Tap,
     vips: Vec<Vec<u8>>,
@@ -120,7 +120,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Asks for each VIP once: how many requests it has sent.
+    /// Asks for each VIP once. Returns the number of requests.
     fn ask(&mut self) -> Result<u64> {
         for request in &self.vips {
             self.tap.send(request)?;
@@ -136,7 +136,7 @@ impl Sender {
         Ok((self.vips.len() + others) as u64)
     }
 
-    /// Adds what has come of what was asked.
+    /// Adds the packets that have leaked since the last call.
     fn listen(&self, leaks: &mut Vec<String>) -> Result<()> {
         while let Some(passed) = self.tap.next(Instant::now())? {
             let arp = Arp::read(&passed.bytes).filter(|arp| self.asked.contains(&arp.sip));

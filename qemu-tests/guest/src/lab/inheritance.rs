@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! net.core.devconf_inherit_init_net: with which `all` and `default` a new namespace starts.
+//! net.core.devconf_inherit_init_net: the initial `all` and `default` of a new namespace.
 
 use anyhow::{Context, Result};
 use std::fs;
 
 const FILE: &str = "/proc/sys/net/core/devconf_inherit_init_net";
 
-/// What a new namespace starts with.
+/// The initial values of a new namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Inherit {
-    /// The values that are compiled in.
+    /// The built-in values.
     Nothing = 2,
-    /// Those of the namespace of the process that makes it.
+    /// The values of the namespace of the process that creates it.
     FromMaker = 3,
 }
 
-/// The setting before; it comes back when this is dropped.
+/// The previous setting. Dropping this restores it.
 pub(crate) struct Before(String);
 
-/// Sets what the next new namespaces start with.
+/// Sets the initial values of namespaces that are created from now on.
 pub(crate) fn inherit(inherit: Inherit) -> Result<Before> {
     let before = fs::read_to_string(FILE).context(FILE)?;
     fs::write(FILE, (inherit as i32).to_string())?;

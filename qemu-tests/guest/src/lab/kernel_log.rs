@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module says to the kernel log.
+//! The module's messages in the kernel log.
 
 use crate::machine;
 use anyhow::Result;
 use std::fs;
 
-/// A place in the log, from which on it is read.
+/// A position in the log.
 pub(crate) struct Mark(String);
 
-/// Marks the place that the log has come to, by a text that stands there once.
+/// Writes a unique text to the log, which marks the current position.
 pub(crate) fn mark(text: &str) -> Result<Mark> {
     fs::write("/dev/kmsg", text)?;
     Ok(Mark(text.to_owned()))
 }
 
-/// What the module has said since the mark.
+/// Returns the module's messages since the mark.
 pub(crate) fn said(mark: &Mark) -> Result<Vec<String>> {
     let (_, log) = machine::shell("dmesg")?;
     let since = log.lines().skip_while(|line| !line.ends_with(&mark.0));

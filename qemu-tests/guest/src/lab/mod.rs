@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a case builds its network of: hosts (network namespaces) and the wires between them.
+//! What cases build networks from: hosts, which are network namespaces, and wires between them.
 
 pub(crate) mod announce;
 pub(crate) mod batch;
@@ -35,7 +35,7 @@ use std::{
     rc::Rc,
 };
 
-/// What a person would type to do what a case did so far.
+/// The commands that a person would type to repeat what a case has done.
 type Transcript = Rc<RefCell<Vec<String>>>;
 
 /// The laboratory of one case.
@@ -43,14 +43,14 @@ pub(crate) struct Lab {
     typed: Transcript,
     hosts: Vec<Host>,
     wires: Vec<Rc<Wire>>,
-    /// What the case has to tell when it ends.
+    /// A remark of the case for the report.
     pub(crate) note: Option<String>,
-    /// What the case taints the kernel with, not by a fault of the module's.
+    /// The taints that the case causes on purpose.
     pub(crate) taints: u64,
 }
 
 impl Lab {
-    /// An empty one.
+    /// Creates an empty laboratory.
     pub(crate) fn new() -> Self {
         Self {
             typed: Transcript::default(),
@@ -61,11 +61,11 @@ impl Lab {
         }
     }
 
-    /// A new host: a namespace of that name, with lo up.
+    /// Creates a host: a namespace of that name, with lo up.
     pub(crate) fn host(&mut self, name: &str) -> Result<Host> {
         self.run(&format!("ip netns add {name}"))?;
         let host = self.enlist(name)?;
-        // What IPv6 says of itself is of no use here.
+        // IPv6 would send frames of its own.
         host.set("net/ipv6/conf/all/disable_ipv6", 1)?;
         host.set("net/ipv6/conf/default/disable_ipv6", 1)?;
         if machine::is_shared() {
@@ -75,7 +75,7 @@ impl Lab {
         Ok(host)
     }
 
-    /// A new namespace that a process of `maker` makes, as a container's. Its lo is down.
+    /// Creates a namespace from within another, as for a container. Its lo is down.
     pub(crate) fn made_by(&mut self, maker: &Host, name: &str) -> Result<Host> {
         maker.run(&format!("ip netns add {name}"))?;
         self.enlist(name)
@@ -91,7 +91,8 @@ impl Lab {
         Ok(host)
     }
 
-    /// A wire between eth`n` of a host and eth`m` of its neighbour, both up.
+    /// Creates a wire between a device of a host and one of its neighbour, both up. `address` is the neighbour's, for ARP
+    /// requests.
     pub(crate) fn wire(
         &mut self,
         (host, device): (&Host, &str),
@@ -115,20 +116,20 @@ impl Lab {
         Ok(wire)
     }
 
-    /// Runs a command line outside of any host; it must succeed.
+    /// Runs a command line outside of any host. It must succeed.
     pub(crate) fn run(&self, command: &str) -> Result<String> {
         self.typed.borrow_mut().push(command.to_owned());
         must(command)
     }
 
-    /// All frames that passed.
+    /// Returns all frames that have passed, in order of time.
     pub(crate) fn frames(&self) -> Vec<Frame> {
         let mut frames: Vec<Frame> = self.wires.iter().flat_map(|wire| wire.seen()).collect();
         frames.sort_by_key(|frame| frame.microseconds);
         frames
     }
 
-    /// What somebody who looks into a failure wants to know.
+    /// Describes the laboratory for the report of a failure.
     pub(crate) fn tell(&self) -> String {
         let mut text = "--- what was done\n".to_owned();
         for command in &*self.typed.borrow() {
@@ -141,7 +142,7 @@ impl Lab {
             }
         }
         text += "--- what passed\n";
-        // Of a flood, the end.
+        // Only the end of a flood.
         let frames = self.frames();
         text += &tell(&frames[frames.len().saturating_sub(40)..]);
         text
@@ -165,7 +166,7 @@ fn must(command: &str) -> Result<String> {
     Ok(output)
 }
 
-/// A command has failed. If that is because the kernel, which is somebody else's, lacks a module, the case cannot run.
+/// Skips the case if a command failed because the kernel lacks a module. That can happen only in `make check`.
 fn lacking(command: &str) -> Result<()> {
     if !machine::is_shared() {
         return Ok(());
@@ -189,7 +190,7 @@ fn lacking(command: &str) -> Result<()> {
     Ok(())
 }
 
-/// The flags by which a device is concealed: the cases try each.
+/// The ways to conceal a device. Cases try each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Way {
     /// `hidden` = 1.
@@ -201,10 +202,10 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// All of them.
+    /// All ways.
     pub(crate) const ALL: [Way; 3] = [Way::Hidden, Way::Strict, Way::Invisible];
 
-    /// The name of the knob.
+    /// Returns the name of the knob.
     pub(crate) fn knob(self) -> &'static str {
         match self {
             Way::Hidden | Way::Strict => "hidden",
@@ -235,7 +236,7 @@ impl std::fmt::Display for Host {
 }
 
 impl Host {
-    /// Does something in the host's namespace: sockets and sysctl files that are opened there are its own.
+    /// Calls `f` in the host's namespace. Sockets and sysctl files that it opens belong to the host.
     pub(crate) fn enter<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
         let outside = File::open("/proc/thread-self/ns/net")?;
         setns(&*self.inside, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
@@ -244,7 +245,7 @@ impl Host {
         Ok(result)
     }
 
-    /// Undoes what a new namespace has of the settings of the machine's first one, as far as it matters to ARP.
+    /// Resets settings that a new namespace inherits from the machine's first one, as far as they affect ARP.
     fn forget_settings(&self) -> Result<()> {
         const ZERO: [&str; 12] = [
             "accept_local",
@@ -271,26 +272,26 @@ impl Host {
         })?
     }
 
-    /// Notes a command that is carried out in another way than by a shell.
+    /// Adds a command to the report that is not carried out by a shell.
     pub(crate) fn typed(&self, command: String) {
         self.typed.borrow_mut().push(command);
     }
 
-    /// Runs `ip` on the host; it must succeed.
+    /// Runs `ip` on the host. It must succeed.
     pub(crate) fn ip(&self, arguments: &str) -> Result<String> {
         let command = format!("ip -n {self} {arguments}");
         self.typed.borrow_mut().push(command.clone());
         must(&command)
     }
 
-    /// Makes a dummy of that name and with that address.
+    /// Creates a dummy with an address.
     pub(crate) fn dummy(&self, name: &str, address: &str) -> Result<()> {
         self.ip(&format!("link add {name} up type dummy"))?;
         self.ip(&format!("addr add {address} dev {name}"))?;
         Ok(())
     }
 
-    /// Renames a device that is up. Before 6.2 it must be down for that.
+    /// Renames a device that is up. Kernels before 6.2 require it to be down.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
         let rename = format!("link set {from} name {to}");
         if self.ip(&rename).is_err() {
@@ -301,12 +302,12 @@ impl Host {
         Ok(())
     }
 
-    /// Runs a command line on the host: its status and what it printed.
+    /// Runs a command line on the host. Returns its exit status and output.
     pub(crate) fn try_run(&self, command: &str) -> Result<(i32, String)> {
         self.enter(|| machine::shell(command))?
     }
 
-    /// Runs a command line on the host; it must succeed.
+    /// Runs a command line on the host. It must succeed.
     pub(crate) fn run(&self, command: &str) -> Result<String> {
         self.typed
             .borrow_mut()
@@ -319,7 +320,7 @@ impl Host {
         Ok(output)
     }
 
-    /// Writes a text into a file below /proc/sys.
+    /// Writes a text to a file below /proc/sys.
     pub(crate) fn write(&self, file: &str, text: &str) -> io::Result<()> {
         self.typed
             .borrow_mut()
@@ -328,13 +329,13 @@ impl Host {
             .map_err(io::Error::other)?
     }
 
-    /// Writes a value that must be taken into a file below /proc/sys.
+    /// Writes a value to a file below /proc/sys. It must be accepted.
     pub(crate) fn set(&self, file: &str, value: i32) -> Result<()> {
         self.write(file, &value.to_string())
-            .with_context(|| format!("{file} does not take {value}"))
+            .with_context(|| format!("{file} does not accept {value}"))
     }
 
-    /// Reads a value of a file below /proc/sys.
+    /// Reads a value from a file below /proc/sys.
     pub(crate) fn get(&self, file: &str) -> Result<i32> {
         let text = self.enter(|| fs::read_to_string(format!("/proc/sys/{file}")))??;
         text.trim()
@@ -342,9 +343,23 @@ impl Host {
             .with_context(|| format!("{file}: {text}"))
     }
 
-    /// Sets `knob` of a directory of net.ipv4.conf.
+    /// Sets a knob in a directory of net.ipv4.conf.
     pub(crate) fn conf(&self, directory: &str, knob: &str, value: i32) -> Result<()> {
         self.set(&format!("net/ipv4/conf/{directory}/{knob}"), value)
+    }
+
+    /// Prepares a device for proxy ARP: forwards, and replies without the random delay.
+    pub(crate) fn may_proxy(&self, device: &str) -> Result<()> {
+        self.conf("all", "forwarding", 1)?;
+        self.set(&format!("net/ipv4/neigh/{device}/proxy_delay"), 0)
+    }
+
+    /// Masquerades all packets out of a device.
+    pub(crate) fn masquerade(&self, device: &str) -> Result<()> {
+        self.run("nft add table ip nat")?;
+        self.run("nft 'add chain ip nat post { type nat hook postrouting priority 100; }'")?;
+        let rule = format!("nft add rule ip nat post oifname {device} masquerade");
+        self.run(&rule).map(drop)
     }
 
     /// Conceals the addresses of a device: the two lines of the README.
@@ -353,12 +368,12 @@ impl Host {
         self.conf(device, way.knob(), way.value())
     }
 
-    /// Takes back [`Self::conceal`].
+    /// Undoes [`Self::conceal`] for the device.
     pub(crate) fn reveal(&self, device: &str, way: Way) -> Result<()> {
         self.conf(device, way.knob(), 0)
     }
 
-    /// Sends a datagram from an address of the host's to a port that nobody listens on.
+    /// Sends a datagram from an address of the host to a port without a listener.
     pub(crate) fn say(&self, from: Ipv4Addr, to: Ipv4Addr) -> Result<()> {
         self.typed.borrow_mut().push(format!(
             "ip netns exec {self} nc -u -s {from} {to} 9 </dev/null"
@@ -368,7 +383,7 @@ impl Host {
         Ok(())
     }
 
-    /// The source address that the host takes to a destination when it is left to it.
+    /// Returns the source address that the host selects for a destination.
     pub(crate) fn source_to(&self, to: Ipv4Addr) -> Result<Ipv4Addr> {
         self.typed
             .borrow_mut()
@@ -380,7 +395,7 @@ impl Host {
         })?;
         match source.with_context(|| format!("no route to {to}"))? {
             std::net::SocketAddr::V4(source) => Ok(*source.ip()),
-            other => bail!("{other} as a source"),
+            other => bail!("unexpected source {other}"),
         }
     }
 }

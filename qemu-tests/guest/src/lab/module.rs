@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module under test, loaded and unloaded by one system call each.
+//! The module under test. Loading and unloading it are one system call each.
 
 use anyhow::{Context, Result};
 use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
@@ -10,18 +10,18 @@ use std::{fs::File, path::Path};
 pub(crate) struct Module(File);
 
 impl Module {
-    /// Opens it.
+    /// Opens the file.
     pub(crate) fn open() -> Result<Self> {
         Ok(Self(File::open("/arp_hidden.ko")?))
     }
 
-    /// What insmod does.
+    /// Loads the module, as insmod does.
     pub(crate) fn insert(&self) -> nix::Result<()> {
         finit_module(&self.0, c"", ModuleInitFlags::empty())
     }
 }
 
-/// What rmmod does.
+/// Unloads the module, as rmmod does.
 pub(crate) fn remove() -> nix::Result<()> {
     delete_module(c"arp_hidden", DeleteModuleFlags::O_NONBLOCK)
 }
@@ -30,7 +30,7 @@ fn is_loaded() -> bool {
     Path::new("/sys/module/arp_hidden").exists()
 }
 
-/// Loads the module, unless it is loaded.
+/// Loads the module unless it is loaded.
 pub(crate) fn load() -> Result<()> {
     if !is_loaded() {
         Module::open()?.insert().context("insmod")?;
@@ -38,7 +38,7 @@ pub(crate) fn load() -> Result<()> {
     Ok(())
 }
 
-/// Unloads it, if it is loaded.
+/// Unloads the module if it is loaded.
 pub(crate) fn unload() -> Result<()> {
     if is_loaded() {
         remove().context("rmmod")?;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The reason why a case is skipped.
+//! Skipping a case.
 
 use std::fmt;
 
-/// Why a case cannot run here.
+/// The error with which a case that cannot run here ends: the reason.
 #[derive(Debug)]
 pub(crate) struct Skip(pub(crate) String);
 

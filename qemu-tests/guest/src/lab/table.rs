@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/arp_hidden`, as an operator reads it.
+//! Reads `/proc/net/arp_hidden`.
 
 use crate::lab::Host;
 use anyhow::{ensure, Context, Result};
@@ -8,7 +8,7 @@ use std::fs;
 
 /// The file.
 pub(crate) const TABLE: &str = "/proc/net/arp_hidden";
-/// Its heading, in words.
+/// The words of its heading.
 const HEADING: [&str; 12] = [
     "device",
     "hidden",
@@ -24,12 +24,12 @@ const HEADING: [&str; 12] = [
     "note",
 ];
 
-/// The lines of a host's table, without the heading, in words.
+/// Returns the lines of a host's table, without the heading, each as words.
 pub(crate) fn table(host: &Host) -> Result<Vec<Vec<String>>> {
     lines(&host.enter(|| fs::read_to_string(TABLE))??)
 }
 
-/// The lines of such a text.
+/// Parses the text of a table.
 pub(crate) fn lines(text: &str) -> Result<Vec<Vec<String>>> {
     let mut lines = text.lines().map(|line| {
         line.split_ascii_whitespace()
@@ -49,21 +49,21 @@ pub(crate) fn lines(text: &str) -> Result<Vec<Vec<String>>> {
         .collect()
 }
 
-/// The table must be this, words apart by any space.
+/// Fails unless the table has these lines. Spaces between words do not matter.
 pub(crate) fn shows(host: &Host, wanted: &[&str]) -> Result<()> {
     let table = table(host)?;
     let found: Vec<String> = table.iter().map(|line| line.join(" ")).collect();
-    ensure!(found == wanted, "{found:#?}\nwhere expected:\n{wanted:#?}");
+    ensure!(found == wanted, "{found:#?}\nexpected:\n{wanted:#?}");
     Ok(())
 }
 
-/// The five counters of a device.
+/// Returns the five counters of a device.
 pub(crate) fn counts(host: &Host, device: &str) -> Result<[u64; 5]> {
     let table = table(host)?;
     let line = table
         .iter()
         .find(|line| line[0] == device)
-        .with_context(|| format!("no line of {device}"))?;
+        .with_context(|| format!("no line for {device}"))?;
     let mut counts = [0; 5];
     for (count, word) in counts.iter_mut().zip(&line[6..11]) {
         *count = word.parse()?;

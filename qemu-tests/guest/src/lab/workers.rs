@@ -14,7 +14,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Who does something again and again, in a thread of its own, until told to stop.
+/// Threads that repeat their work until they are stopped.
 pub(crate) struct Workers {
     stop: Arc<AtomicBool>,
     threads: Vec<Worker>,
@@ -27,7 +27,7 @@ struct Worker {
 }
 
 impl Workers {
-    /// Nobody yet.
+    /// Starts with no thread.
     pub(crate) fn new() -> Self {
         Self {
             stop: Arc::new(AtomicBool::new(false)),
@@ -35,7 +35,7 @@ impl Workers {
         }
     }
 
-    /// Starts one, in the namespace of a host.
+    /// Starts a thread in the namespace of a host.
     pub(crate) fn start(
         &mut self,
         name: &'static str,
@@ -64,7 +64,7 @@ impl Workers {
         Ok(())
     }
 
-    /// Stops all: how often each did its work.
+    /// Stops all threads. Returns how often each has done its work.
     pub(crate) fn end(mut self) -> Result<Vec<(&'static str, u64)>> {
         self.stop.store(true, Relaxed);
         let mut counts = Vec::new();

@@ -2,12 +2,16 @@
 
 //! Random operations.
 
-use super::{is_any, is_dummy, is_member, is_virtual, is_vrf, Generator, Of, ADDRESSES, ELSEWHERE};
-use crate::{Directory, Knob, Operation, Place, Prefix, Scope, Slot};
+use super::{is_any, is_dummy, is_member, is_virtual, is_vrf, Generator, Of};
+use crate::{
+    operation::{Directory, Knob, Operation, Place, Slot},
+    pool::{ADDRESSES, ELSEWHERE},
+    prefix::{Prefix, Scope},
+};
 
 impl Generator {
-    /// A choice of what gives the rest something to work with: flags in force, a VRF with a member, a prefix of
-    /// lo, routes whose sources are selected, a second namespace. The last is done first.
+    /// Returns some operations that make the rest interesting: flags in force, a VRF with a member, a prefix on lo, routes
+    /// whose sources are selected, a second namespace. The last one is carried out first.
     pub(super) fn prologue(&mut self) -> Vec<Operation> {
         let vrf = self.slot(is_vrf);
         let (member, other) = (self.any(&Slot::WIRES), self.any(&Slot::WIRES));
@@ -85,10 +89,10 @@ impl Generator {
     fn write(&mut self, of: Of) -> (Directory, Knob, i32) {
         let (directory, knob) = (self.directory(of), self.knob());
         let values: &[i32] = match knob {
-            // Among them what must be refused.
+            // Some of these must be refused.
             Knob::Hidden => &[0, 0, 1, 1, 1, 2, 2, 2, 3, -1],
             Knob::ArpInvisible => &[0, 0, 1, 1, 1, 1, 2, -1],
-            // The kernel's own decide little while they are 0, and hide what ours do while they are not.
+            // While the kernel's own knobs are not 0, they often mask the effect of ours.
             Knob::ArpIgnore => &[0, 0, 0, 0, 0, 1, 2, 3, 8],
             Knob::AcceptLocal => &[0, 0, 1],
             Knob::RpFilter => &[0, 0, 0, 0, 1, 2],

@@ -2,12 +2,16 @@
 
 //! Random probes.
 
-use super::{is_vrf, Generator, Of, ADDRESSES, COVERED, ELSEWHERE, FOREIGN, NEAR};
-use crate::{Cast, Probe, Slot};
+use super::{is_vrf, Generator, Of};
+use crate::{
+    operation::Slot,
+    pool::{ADDRESSES, COVERED, ELSEWHERE, FOREIGN, NEAR},
+    probe::{Cast, Probe},
+};
 use std::net::Ipv4Addr;
 
 impl Generator {
-    /// What is looked at after an operation.
+    /// Returns the probes after an operation.
     pub(super) fn probes(&mut self) -> Vec<Probe> {
         let mut probes = vec![self.read(), self.read()];
         probes.extend((0..3).map(|_| self.connect()));
@@ -17,7 +21,7 @@ impl Generator {
             for _ in 0..4 {
                 let on = self.any(&wires);
                 let (tip, sip, cast) = self.request();
-                // Now and then the wires are one LAN: all hear it.
+                // Sometimes the wires are one LAN, and all devices receive the request.
                 let is_lan = self.percent(15);
                 let hearing = wires.iter().filter(|wire| is_lan || **wire == on);
                 probes.extend(hearing.map(|on| Probe::Ask {
@@ -32,7 +36,7 @@ impl Generator {
         probes
     }
 
-    /// An address that a device has, or another one.
+    /// Returns an address, usually one that a device has.
     fn address(&mut self) -> Ipv4Addr {
         let configured = self.configured();
         match self.rng.u32(..100) {
@@ -42,8 +46,8 @@ impl Generator {
         }
     }
 
-    /// An address that no device has and that has not been returned before. `is_asking`: of a neighbour that
-    /// asks; those that are asked for must be others, for the host learns the first.
+    /// Returns an address that no device has and that was not returned before. Senders (`is_asking`) and targets are
+    /// different, because the host learns senders.
     fn fresh(&mut self, is_asking: bool) -> Ipv4Addr {
         let near = &mut self.fresh[usize::from(is_asking)];
         if *near < 110 && self.rng.bool() {
@@ -56,7 +60,7 @@ impl Generator {
         Ipv4Addr::new(10, subnet, 1 + (*far / 200) as u8, 1 + (*far % 200) as u8)
     }
 
-    /// The target and the sender of a request, and to whom it goes.
+    /// Returns target, sender and destination of a request.
     fn request(&mut self) -> (Ipv4Addr, Option<Ipv4Addr>, Cast) {
         let tip = self.address();
         let sip = match self.rng.u32(..100) {

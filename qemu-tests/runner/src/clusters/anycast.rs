@@ -31,7 +31,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         notes.push(format!("{}: {}", part.title, told(&served)));
     }
 
-    // The servers' own connections.
+    // Connections that the servers open.
     let client = address("client")?;
     for name in ["rs1", "rs2"] {
         cluster.shell(
@@ -65,7 +65,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     ))
 }
 
-/// Waits until the router's route to the VIP leads to these servers and no others.
+/// Waits until the router's route to the VIP leads to exactly these servers.
 fn wait_for_next_hops(cluster: &mut Cluster<'_>, servers: &[&str]) -> Result<()> {
     let mut wanted = String::new();
     for name in servers {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `containers.md`: containers as real servers, and beside one.
+//! `containers.md`: containers as real servers, and containers on a real server.
 
 use super::pages::{name_servers, served_by};
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn macvlan(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Stri
     Ok(format!("{}; asked {questions} times", told(&served)))
 }
 
-/// The host has the VIP; its containers have nothing to do with that.
+/// The host has the VIP; its containers are unaffected.
 pub(super) fn beside(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String> {
     let names = cluster.names().to_vec();
     let [before, arp_ignore, hidden] = &recipe.parts[..] else {
@@ -75,7 +75,7 @@ pub(super) fn beside(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<Strin
     ))
 }
 
-/// Who reaches whom on the host, after all have forgotten who is where.
+/// Checks who reaches whom on the host, with empty neighbour tables.
 const REACH: &str = "
     ip neigh flush all
     for container in bridged unnumbered; do
@@ -86,7 +86,7 @@ const REACH: &str = "
     ip route get 10.88.1.2 | grep -o 'src [0-9.]*' | sed s/src/source/
 ";
 
-/// Nobody else says that it has the VIP: how often the client asked.
+/// Fails if another machine claims the VIP. Returns how often the client asked.
 fn only_the_director_answers(cluster: &Cluster<'_>) -> Result<usize> {
     let frames = cluster.frames();
     let claims = claims(&frames, VIP);

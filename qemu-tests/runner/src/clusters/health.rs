@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{bail, ensure, Context, Result};
 
-/// A page that takes longer to come than a check takes to notice.
+/// A page that takes longer to load than a health check takes to notice a failure.
 const DOWNLOAD: &str = "\
 mkdir -p /www/cgi-bin
 cat >/www/cgi-bin/download <<'end'
@@ -36,7 +36,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     wait_for_weight(cluster, 1)?;
     served_by(cluster, &vip, &["rs1", "rs2"])?;
 
-    // One download of each.
+    // One download from each server.
     cluster.shell(
         "client",
         &format!(

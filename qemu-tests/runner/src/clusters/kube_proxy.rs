@@ -35,7 +35,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
         let claims = claims(&cluster.frames_since(first), VIP);
         ensure!(
             claims.keys().eq(answering),
-            "{}: who says that it has {VIP}: {claims:?}",
+            "{}: these claim {VIP}: {claims:?}",
             part.title
         );
         for node in NODES {
@@ -51,7 +51,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
             );
         }
         notes.push(format!(
-            "{}: answers {}, served {}, pods reach their nodes: {pods_reach_nodes}",
+            "{}: replies {}, served {}, pods reach their nodes: {pods_reach_nodes}",
             part.title,
             told(&claims),
             told(&served)
@@ -59,7 +59,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     }
     let addresses = cluster.shell("rs1", "ip -br addr show dev kube-ipvs0 | wc -w\n")?;
     let addresses: usize = addresses.trim().parse()?;
-    // Its name and its state stand before them.
+    // The line begins with name and state.
     ensure!(addresses == 1001 + 2, "kube-ipvs0 has {addresses} words");
     Ok(notes.join("; "))
 }

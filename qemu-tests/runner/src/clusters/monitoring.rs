@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `monitoring.md`: what the collector prints on a live kernel.
+//! `monitoring.md`: the collector's output on a running kernel.
 
 use crate::{cluster::Cluster, recipe::Recipe};
 use anyhow::{bail, ensure, Context, Result};
@@ -9,11 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// The collector, and where the package installs it.
+/// The collector, and the path at which the package installs it.
 const COLLECTOR: &str = include_str!("../../../../dist/prometheus/metrics");
 const INSTALLED: &str = "/usr/libexec/arp-hidden/metrics";
 
-/// After each part of the recipe the metrics must have these samples.
+/// The samples that the metrics must contain after each part of the recipe.
 const EXPECTED: &[&[&str]] = &[
     &["loaded 0", "concealed_addresses 0"],
     &[
@@ -71,7 +71,7 @@ pub(super) fn story(cluster: &mut Cluster<'_>, recipe: &Recipe) -> Result<String
     Ok(format!("{samples} samples, which promtool takes"))
 }
 
-/// Gives metrics to `promtool check metrics`, which also finds fault with their style.
+/// Runs `promtool check metrics`, which checks the style too.
 fn check(metrics: &str) -> Result<()> {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pages that name their server, for stories in which [`Cluster::works`] sees too little or expects too much.
+//! Pages that name their server, for recipes that [`Cluster::works`] does not fit.
 
 use crate::cluster::Cluster;
 use anyhow::{ensure, Result};
 use std::collections::BTreeMap;
 
-/// What a request yields that is not served.
+/// Stands for the server of a failed request.
 const NOBODY: &str = "nobody";
 
-/// Gives web servers a page of their own.
+/// Gives each web server a page with its name.
 pub(super) fn name_servers(cluster: &mut Cluster<'_>, names: &[&str]) -> Result<()> {
     for name in names {
         cluster.shell(name, &format!("echo {name} >/www/name\n"))?;
@@ -17,7 +17,8 @@ pub(super) fn name_servers(cluster: &mut Cluster<'_>, names: &[&str]) -> Result<
     Ok(())
 }
 
-/// Lets the client ask for that page, and who has the address anew each time: how many requests each server served.
+/// Makes the client request that page, with an empty neighbour table each time. Returns how many requests each server
+/// served.
 pub(super) fn ask(
     cluster: &mut Cluster<'_>,
     address: &str,
@@ -39,7 +40,7 @@ pub(super) fn ask(
     Ok(served)
 }
 
-/// Every request must be served, by all of these servers and by no other.
+/// Fails unless all of these servers, and no others, serve requests.
 pub(super) fn served_by(
     cluster: &mut Cluster<'_>,
     address: &str,

@@ -10,17 +10,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What a boot loader loads.
+/// The files that a boot loader loads.
 const BOOT: [&str; 2] = ["vmlinuz", "initrd.img"];
 
-/// A disk with a system, and a copy of what its boot loader would load.
+/// A disk with a system, and copies of the files that its boot loader would load.
 pub(super) struct Disk {
     image: PathBuf,
     boot: PathBuf,
 }
 
 impl Disk {
-    /// The system that scripts/system-image made, never written to.
+    /// Returns the disk that scripts/system-image has made. It is never written to.
     pub(super) fn pristine(system: &Path) -> Self {
         Self {
             image: system.join("disk.img"),
@@ -28,7 +28,7 @@ impl Disk {
         }
     }
 
-    /// A new disk in a folder that begins with what this one has. Changes go to the new one alone.
+    /// Creates a copy-on-write copy of this disk in a folder.
     pub(super) fn branch(&self, folder: &Path, name: &str) -> Result<Self> {
         let image = folder.join(format!("install-{name}.qcow2"));
         let format = match self.image.extension() {
@@ -46,39 +46,39 @@ impl Disk {
         Ok(Self { image, boot })
     }
 
-    /// The kernel and the initramfs.
+    /// Returns the paths of the kernel and the initramfs.
     pub(super) fn boot_files(&self) -> [PathBuf; 2] {
         BOOT.map(|file| self.boot.join(file))
     }
 
-    /// QEMU's arguments for it.
+    /// Returns QEMU's arguments for the disk.
     pub(super) fn plug(&self) -> [String; 4] {
         plug("disk", &self.image, "format=qcow2")
     }
 
-    /// Takes what the boot loader loads next time from where [`SAVE_BOOT_FILES`] put it.
+    /// Fetches the boot loader's files from the shared disk, where [`SAVE_BOOT_FILES`] has put them.
     pub(super) fn take_boot_files(&self, shared: &Shared) -> Result<()> {
         for (file, to) in BOOT.iter().zip(self.boot_files()) {
             run(Command::new("debugfs")
                 .args(["-R", &format!("dump /{file} {}", to.display())])
                 .arg(&shared.image)
-                .stderr(Stdio::null()))?; // its version
+                .stderr(Stdio::null()))?; // prints its version
         }
         Ok(())
     }
 }
 
-/// A command of rs1's: puts the kernel and the initramfs that its system would boot next on the shared disk.
+/// The command by which rs1 copies the kernel and the initramfs that it would boot next to the shared disk.
 pub(super) const SAVE_BOOT_FILES: &str = "cp -L /vmlinuz /initrd.img /lab/";
 
-/// The disk that rs1 has at /lab.
+/// The disk that rs1 mounts at /lab.
 pub(super) struct Shared {
     image: PathBuf,
 }
 
 impl Shared {
-    /// Makes it, with the guest program, the packages of each folder under the folder's name, and what `make check` builds
-    /// in `check`.
+    /// Creates the disk. It has the guest, the packages of each folder under the given name, and in `check` what `make check`
+    /// builds.
     pub(super) fn new(logs: &Path, packages: &[(&Path, &str)], module: &Path) -> Result<Self> {
         let folder = logs.join("shared");
         if folder.exists() {
@@ -114,13 +114,13 @@ impl Shared {
         Ok(Self { image })
     }
 
-    /// QEMU's arguments for it.
+    /// Returns QEMU's arguments for the disk.
     pub(super) fn plug(&self) -> [String; 4] {
         plug("lab", &self.image, "format=raw")
     }
 }
 
-/// QEMU's arguments for the disk with a newer kernel's packages.
+/// Returns QEMU's arguments for the disk with a newer kernel's packages.
 pub(super) fn plug_archive(system: &Path) -> [String; 4] {
     let image = system.join("archive.img");
     plug("archive", &image, "format=raw,readonly=on")

@@ -10,8 +10,8 @@
 //!    -----+----------------------+--------------------+-----
 //! ```
 //!
-//! The neighbour asks all the time, from before rs1 is switched on, who has the VIP and who has 10.0.0.11. A reply for
-//! 10.0.0.11 shows that the network is up.
+//! The neighbour asks for the VIP and for 10.0.0.11 all the time, even before rs1 is switched on. A reply for 10.0.0.11 shows
+//! that the network is up.
 
 use crate::{
     switch::{Beacon, Cable, Switch},
@@ -31,19 +31,19 @@ use std::{
 /// The machines at the switch's ports.
 const MACHINES: [&str; 3] = ["rs1", "neighbour", "client"];
 
-/// The address on lo, which others have too.
+/// The address on lo, which other hosts have too.
 pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
 /// The address of rs1 alone, on eth0.
 pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 
-/// How long the neighbour pauses between questions.
+/// The pause between the neighbour's requests.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// With this many replies for rs1's own address the network is known to work, so the VIP's silence has another cause.
+/// This many replies for rs1's own address show that the network works, and that silence about the VIP is intended.
 const ENOUGH: usize = 100;
 
-/// The switch, what is plugged in, and the neighbour.
+/// The switch, the cables, and the neighbour.
 pub(super) struct Lan {
     switch: Switch,
     /// For rs1.
@@ -55,7 +55,7 @@ pub(super) struct Lan {
 }
 
 impl Lan {
-    /// Sets it up; the neighbour begins to ask.
+    /// Sets up the network. The neighbour starts to ask.
     pub(super) fn new() -> Result<Self> {
         let (switch, mut cables) = Switch::new(MACHINES.len())?;
         let ask = |who| {
@@ -80,22 +80,22 @@ impl Lan {
         })
     }
 
-    /// Begins a new recording.
+    /// Starts a new recording.
     pub(super) fn record(&self) {
         self.switch.record(&MACHINES);
     }
 
-    /// All frames of the recording.
+    /// Returns all frames of the recording.
     pub(super) fn frames(&self) -> Vec<Frame> {
         self.switch.recording()
     }
 
-    /// The number of frames so far, from which [`Self::watch`] and [`Self::silent`] look.
+    /// Returns the number of frames so far, for [`Self::watch`] and the like.
     pub(super) fn now(&self) -> usize {
         self.switch.recorded()
     }
 
-    /// Waits until rs1 has replied often enough for its own address. Returns what was seen from a moment on.
+    /// Waits until rs1 has replied often enough for its own address. Returns what the neighbour has seen since `from`.
     pub(super) fn watch(&self, from: usize) -> Result<Seen> {
         let start = Instant::now();
         loop {
@@ -113,16 +113,16 @@ impl Lan {
         }
     }
 
-    /// As [`Self::watch`], and the VIP must not have been seen.
+    /// As [`Self::watch`]. Fails if rs1 has claimed the VIP.
     pub(super) fn silent(&self, from: usize) -> Result<Seen> {
         let seen = self.watch(from)?;
         if seen.answered > 0 {
-            bail!("rs1 says that it has the VIP: {seen}");
+            bail!("rs1 claims the VIP: {seen}");
         }
         Ok(seen)
     }
 
-    /// As [`Self::watch`], and the VIP must have been seen, `when` is for the error.
+    /// As [`Self::watch`]. Fails unless rs1 has claimed the VIP. `when` is for the message.
     pub(super) fn visible(&self, from: usize, when: &str) -> Result<Seen> {
         let seen = self.watch(from)?;
         ensure!(
@@ -132,7 +132,7 @@ impl Lan {
         Ok(seen)
     }
 
-    /// The first frames in the VIP's name, and the last of all.
+    /// Describes the first frames that claim the VIP, and the last frames.
     pub(super) fn tell(&self) -> String {
         let frames = self.frames();
         let told = |frame: &Frame| {
@@ -146,22 +146,22 @@ impl Lan {
         let about_vip: String = about_vip.take(10).map(told).collect();
         let last = &frames[frames.len().saturating_sub(20)..];
         let last: String = last.iter().map(told).collect();
-        format!("--- the first frames in the VIP's name\n{about_vip}--- the last frames\n{last}")
+        format!("--- the first frames that claim the VIP\n{about_vip}--- the last frames\n{last}")
     }
 }
 
-/// What the neighbour saw.
+/// What the neighbour has seen.
 pub(super) struct Seen {
-    /// How often it asked who has the VIP since rs1's own address was first answered for.
+    /// How often it asked for the VIP since the first reply for rs1's own address.
     asked: usize,
-    /// How often rs1 said that it has the VIP.
+    /// How often rs1 claimed the VIP.
     answered: usize,
 }
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { asked, answered } = self;
-        write!(f, "asked for the VIP {asked} times, {answered} answers")
+        write!(f, "{asked} requests for the VIP, {answered} replies")
     }
 }
 
@@ -181,7 +181,7 @@ impl Seen {
     }
 }
 
-/// Whether a frame is ARP of the machine at a port, and something holds of it.
+/// Whether a frame is an ARP packet of the machine at a port for which `holds` is true.
 fn is_from(frame: &Frame, port: usize, holds: fn(&Arp) -> bool) -> bool {
     frame.wire == MACHINES[port] && Arp::read(&frame.bytes).is_some_and(|arp| holds(&arp))
 }

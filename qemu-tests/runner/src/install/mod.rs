@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `make test-install`: the packages on a Debian system, with systemd, as a real server of a cluster has it.
+//! `make test-install`: tests the packages on a Debian system with systemd, set up as a real server.
 
 mod disk;
 mod lan;
@@ -9,16 +9,16 @@ mod stories;
 
 use crate::{
     arch::Arch,
+    cases::{tell, Tally},
     lab::{Lab, System}, //
     pcap,
-    test::{tell, Tally},
 };
 use anyhow::Result;
 use protocol::{asked_for, Ended, Outcome};
 use site::Site;
 use std::{process::ExitCode, time::Instant};
 
-/// What is done, and what must come of it. Returns what is worth telling.
+/// Runs a case. Returns a note for the report.
 type Story = fn(&mut Site<'_>) -> Result<String>;
 
 /// The cases.
@@ -33,7 +33,7 @@ const CASES: &[(&str, Story)] = &[
     ("install_check", stories::check),
 ];
 
-/// Runs the cases that the patterns ask for.
+/// Runs the cases that match the patterns and prints KTAP.
 pub(crate) fn run(lab: &Lab, system: &System) -> Result<ExitCode> {
     let start = Instant::now();
     let cases = CASES

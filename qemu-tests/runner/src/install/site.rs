@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machines of the cases. A reboot of rs1 is a shutdown, and a start from the kernel and initramfs to which its
-//! /vmlinuz and /initrd.img point, as a boot loader would start them.
+//! The machines of the cases. To reboot, rs1 shuts down and starts again from the kernel and initramfs that its /vmlinuz and
+//! /initrd.img point to, as a boot loader would.
 
 use super::{
     disk::{plug_archive, Disk, Shared, SAVE_BOOT_FILES},
@@ -17,28 +17,28 @@ use anyhow::{ensure, Context, Result};
 use protocol::frame::Colons;
 use std::{fs, time::Duration};
 
-/// The longest that one command may take: DKMS builds on an emulated processor.
+/// How long one command may take: DKMS builds on an emulated processor.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What the machines are made of, and what passes between them.
+/// The disks, the network, and what has been done so far.
 pub(super) struct Site<'a> {
     lab: &'a Lab,
     system: &'a System,
     shared: Shared,
-    /// The kernel that rs1 has at first.
+    /// The first kernel of rs1.
     pub(super) older: String,
-    /// The kernel that it is upgraded to.
+    /// The kernel that rs1 is upgraded to.
     pub(super) newer: String,
     /// The network.
     pub(super) lan: Lan,
     /// The disk with the packages installed and configured, once a case has made it.
     pub(super) installed: Option<Disk>,
-    /// What was done so far, for those who look into a failure.
+    /// The commands so far, for the report of a failure.
     done: String,
 }
 
 impl<'a> Site<'a> {
-    /// Makes what all cases share.
+    /// Creates what all cases share.
     pub(super) fn new(lab: &'a Lab, system: &'a System) -> Result<Self> {
         let packages = [(&*system.packages, "packages"), (&*system.later, "later")];
         let release = |which| -> Result<String> {
@@ -57,24 +57,24 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Begins a case.
+    /// Starts a case.
     pub(super) fn begin(&mut self) {
         self.lan.record();
         self.done.clear();
     }
 
-    /// A disk with the system alone.
+    /// Creates a disk with the system alone.
     pub(super) fn fresh(&self, name: &str) -> Result<Disk> {
         Disk::pristine(&self.system.system).branch(&self.lab.logs, name)
     }
 
-    /// A disk with what [`Self::installed`] has.
+    /// Creates a copy of [`Self::installed`].
     pub(super) fn with_packages(&self, name: &str) -> Result<Disk> {
         let disk = self.installed.as_ref().context("nothing is installed")?;
         disk.branch(&self.lab.logs, name)
     }
 
-    /// Boots rs1, and waits until systemd has. No unit may have failed.
+    /// Boots rs1 and waits until systemd is done. Fails if a unit has failed.
     pub(super) fn boot(&mut self, disk: &Disk) -> Result<Vm> {
         self.done += "rs1 boots\n";
         let [binary, initramfs] = disk.boot_files();
@@ -105,16 +105,16 @@ impl<'a> Site<'a> {
         Ok(rs1)
     }
 
-    /// As [`Self::boot`]; nothing in the VIP's name may be seen on the wire meanwhile.
+    /// As [`Self::boot`]. Fails if rs1 claims the VIP.
     pub(super) fn boot_silently(&mut self, disk: &Disk) -> Result<(Vm, Seen)> {
         let from = self.lan.now();
         let rs1 = self.boot(disk)?;
         Ok((rs1, self.lan.silent(from)?))
     }
 
-    /// Shuts rs1 down. Its kernel must not have complained.
+    /// Shuts rs1 down. Fails if its kernel has complained.
     pub(super) fn shut_down(&mut self, mut rs1: Vm, disk: &Disk) -> Result<()> {
-        // A kernel's initramfs is what update-initramfs made last.
+        // update-initramfs may have made a new initramfs.
         self.shell(&mut rs1, SAVE_BOOT_FILES)?;
         self.done += "rs1 shuts down\n";
         let complaints = rs1.finish()?;
@@ -127,8 +127,8 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Boots the client, and lets it send and receive lines on a connection to the VIP. It has rs1's hardware address
-    /// for it, as if a director had passed its packets on.
+    /// Boots the client and makes it exchange lines on a connection to the VIP. Its neighbour table has rs1's hardware address
+    /// for the VIP, in place of a director that forwards.
     pub(super) fn client(&mut self) -> Result<Vm> {
         let mut client = Vm::start(&Config {
             name: "install-client",
@@ -155,13 +155,13 @@ impl<'a> Site<'a> {
         Ok(client)
     }
 
-    /// Runs a command line, which must succeed.
+    /// Runs a command line that must succeed. Returns its output.
     pub(super) fn shell(&mut self, vm: &mut Vm, command: &str) -> Result<String> {
         self.done += &format!("# {command}\n");
         vm.shell(command)
     }
 
-    /// What somebody who looks into a failure wants to know.
+    /// Describes the case for the report of a failure.
     pub(super) fn tell(&self) -> String {
         let console = fs::read(self.lab.logs.join("install-rs1.console")).unwrap_or_default();
         let console = String::from_utf8_lossy(&console);

@@ -14,10 +14,10 @@ use std::{
     time::{Duration, Instant}, //
 };
 
-/// The beginning of a command line with apt.
+/// The beginning of apt's command lines.
 const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -y -q";
 
-/// A disk on which the packages are installed and configured, by [`running`] if no case has done so before.
+/// Creates a disk with the packages installed and configured. Runs [`running`] if no case has done so before.
 fn installed(site: &mut Site<'_>, name: &str) -> Result<Disk> {
     if site.installed.is_none() {
         running(site)?;
@@ -26,9 +26,9 @@ fn installed(site: &mut Site<'_>, name: &str) -> Result<Disk> {
     site.with_packages(name)
 }
 
-/// On the running system: apt installs the packages from a local folder, the module is there at once and changes
-/// nothing, the settings are made, and the VIP falls silent. Without the package the VIP was answered for from the
-/// first moment: so the neighbour would see it in the other cases too.
+/// apt installs the packages on the running system. The module is loaded at once and changes nothing; with the settings,
+/// rs1 does not reply for the VIP any more. Without the packages it replied from the beginning, which shows that the
+/// neighbour would notice in the other cases too.
 pub(super) fn running(site: &mut Site<'_>) -> Result<String> {
     let disk = site.fresh("installed")?;
     let from = site.lan.now();
@@ -55,12 +55,12 @@ pub(super) fn running(site: &mut Site<'_>) -> Result<String> {
     Ok(format!("before, {without}; with the flags, {hidden}"))
 }
 
-/// The settings of a real server: what is an example in the package's file is made so.
+/// Makes the settings of a real server: uncomments the examples in the package's file.
 const CONFIGURE: &str =
     "sed -i 's/^#\\(net.ipv4.conf.\\(all\\|lo\\).hidden\\)/\\1/' /etc/sysctl.d/arp_hidden.conf && \
      systemctl restart systemd-sysctl && test $(cat /proc/sys/net/ipv4/conf/lo/hidden) = 1";
 
-/// At boot the flags are there before the network: systemd says so, and on the wire the VIP is never seen.
+/// At boot, the flags are set before the network comes up: systemd says so, and rs1 never claims the VIP.
 pub(super) fn boot(site: &mut Site<'_>) -> Result<String> {
     let disk = installed(site, "boot")?;
     let (mut rs1, seen) = site.boot_silently(&disk)?;
@@ -73,7 +73,7 @@ pub(super) fn boot(site: &mut Site<'_>) -> Result<String> {
     Ok(format!("{order}; {seen}"))
 }
 
-/// In which order systemd came to the module, its flags and the network.
+/// Checks that systemd has loaded the module, set its flags and started the network in this order.
 fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
     let mut moments = Vec::new();
     for (unit, what) in [
@@ -89,7 +89,7 @@ fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
     }
     ensure!(
         moments.is_sorted(),
-        "the module loaded, flags from, to, network from, in microseconds: {moments:?}"
+        "wrong order of: module loaded, setting flags, flags set, network starts (microseconds): {moments:?}"
     );
     Ok(format!(
         "flags set {} ms before systemd-networkd starts",
@@ -97,9 +97,9 @@ fn order(site: &mut Site<'_>, rs1: &mut Vm) -> Result<String> {
     ))
 }
 
-/// rs1 boots a kernel that the module is missing for, and the unit of boot.md does not add the VIP. Then the module comes:
-/// udev sets its flags as sysctl.d says, on an interface with a dot in its name too, and leaves alone what was changed by
-/// hand. The VIP is added and never seen.
+/// rs1 boots a kernel that lacks the module, so the unit of boot.md does not add the VIP. When the module is loaded later,
+/// udev sets its flags from sysctl.d, even on an interface with a dot in its name, and keeps other settings that were
+/// changed by hand. Then the VIP is added, and rs1 never claims it.
 pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
     let disk = installed(site, "late")?;
     let mut rs1 = site.boot(&disk)?;
@@ -146,10 +146,7 @@ pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
          grep . all/hidden default/hidden lo/hidden lan.100/hidden lo/rp_filter | paste -s -d ' '",
     )?;
     let wanted = "all/hidden:1 default/hidden:0 lo/hidden:1 lan.100/hidden:1 lo/rp_filter:0";
-    ensure!(
-        set.trim() == wanted,
-        "with the module, and after udev:\n{set}"
-    );
+    ensure!(set.trim() == wanted, "with the module, after udev:\n{set}");
     site.shell(
         &mut rs1,
         &format!("systemctl start vips && ip addr show dev lo | grep 'inet {VIP}/32'"),
@@ -161,7 +158,7 @@ pub(super) fn late(site: &mut Site<'_>) -> Result<String> {
     ))
 }
 
-/// The unit in Documentation/clusters/boot.md.
+/// Returns the unit in Documentation/clusters/boot.md.
 fn unit() -> Result<&'static str> {
     let text = include_str!("../../../../Documentation/clusters/boot.md");
     let unit = text.split("```ini\n").nth(1);
@@ -169,8 +166,8 @@ fn unit() -> Result<&'static str> {
     unit.context("boot.md has no unit")
 }
 
-/// A later version is installed while a client's connection to the VIP is in use. The connection goes on, the VIP
-/// stays silent, and so it does through the reboot that takes the later version.
+/// A later version is installed while a client uses a connection to the VIP. The connection continues, and rs1 does not
+/// claim the VIP, not even during the reboot to the later version.
 pub(super) fn upgrade(site: &mut Site<'_>) -> Result<String> {
     let disk = installed(site, "upgrade")?;
     let mut rs1 = site.boot(&disk)?;
@@ -182,7 +179,7 @@ pub(super) fn upgrade(site: &mut Site<'_>) -> Result<String> {
     let mut client = site.client()?;
     let from = site.lan.now();
     let echoed = |site: &mut Site<'_>, client: &mut Vm| -> Result<usize> {
-        // Each line once, in order, and the connection is there.
+        // Each line was received once, in order, and the connection is still open.
         let script =
             "pidof nc >/dev/null && awk 'NR != $1 { exit 1 } END { print NR }' /run/echoed";
         Ok(site.shell(client, script)?.trim().parse()?)
@@ -240,7 +237,7 @@ pub(super) fn kernel(site: &mut Site<'_>) -> Result<String> {
     boots_newer(site, &disk, seen)
 }
 
-/// As [`kernel`], with DKMS: it builds the module when it is installed, and again when the newer kernel is.
+/// As [`kernel`], with DKMS: it builds the module when it is installed, and again for the newer kernel.
 pub(super) fn dkms(site: &mut Site<'_>) -> Result<String> {
     let disk = site.fresh("dkms")?;
     let mut rs1 = site.boot(&disk)?;
@@ -267,7 +264,7 @@ pub(super) fn dkms(site: &mut Site<'_>) -> Result<String> {
     ))
 }
 
-/// Boots what must be the newer kernel, with the VIP silent.
+/// Boots, and checks that it is the newer kernel and that rs1 does not claim the VIP.
 fn boots_newer(site: &mut Site<'_>, disk: &Disk, seen: Seen) -> Result<String> {
     let (mut rs1, booted) = site.boot_silently(disk)?;
     let release = site.shell(&mut rs1, "uname -r")?;
@@ -277,8 +274,8 @@ fn boots_newer(site: &mut Site<'_>, disk: &Disk, seen: Seen) -> Result<String> {
     Ok(format!("{seen}; reboot: {order}; {booted}"))
 }
 
-/// The packages are purged. The module that is loaded goes on until the reboot, as they say; after it nothing is left,
-/// and the VIP is answered for.
+/// The packages are purged. The loaded module stays until the reboot, as apt says. After that nothing is left, and rs1
+/// replies for the VIP.
 pub(super) fn purge(site: &mut Site<'_>) -> Result<String> {
     let disk = installed(site, "purge")?;
     let mut rs1 = site.boot(&disk)?;
@@ -304,17 +301,17 @@ pub(super) fn purge(site: &mut Site<'_>) -> Result<String> {
     Ok(format!("{seen}; reboot: {booted}"))
 }
 
-/// What `make check` does when all is built.
+/// What `make check` runs once all is built.
 const CHECK: &str = "cd /lab/check && . ./lib.sh && . ./check.sh && check_machine && \
     report /lib/modules/$(uname -r)/build/include/config/auto.conf arp_hidden.ko report.txt \
     ./runner check --root root --logs logs --case row,see_";
 
-/// What must be the same after it: modules, network namespaces and devices, buffers of tracing.
+/// Prints what must be the same afterwards: modules, network namespaces and devices, trace buffers.
 const LEFT: &str = "udevadm settle; cut -d' ' -f1 /proc/modules | sort; lsns --type net --noheadings --output NS,COMMAND; ip -oneline link; \
      ls /sys/kernel/tracing/instances";
 
-/// `make check` on a machine that does something else: the cases pass, the report says on what, and nothing of whose it
-/// is. Nothing is left, also when it is interrupted. Where the module is loaded, it refuses.
+/// `make check` on a machine with other tasks: the cases pass, and the report describes the kernel without identifying the
+/// machine. Nothing is left behind, even after an interruption. It refuses to run while the module is loaded.
 pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
     let disk = site.fresh("check")?;
     let mut rs1 = site.boot(&disk)?;
@@ -347,7 +344,7 @@ pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
         ensure!(!report.contains(name), "'{name}' is in\n{report}");
     }
 
-    // As if somebody types ^C: all processes in the terminal's foreground are interrupted.
+    // As ^C does, interrupt all processes in the terminal's foreground.
     let (status, said) = rs1.try_shell(&format!("timeout --signal=INT 10 {}", in_bash(CHECK)))?;
     ensure!(
         status != 0 && said.contains("interrupted by SIGINT"),

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The picture of the demonstration: who answered for the VIP, and when.
+//! The picture of the demonstration: who claimed the VIP, and when.
 
 use crate::{cluster::VIP, traffic::claims};
 use protocol::Frame;
 use std::fmt::Write;
 
-/// Characters of a line in the terminal.
+/// Width of a line in the terminal.
 const COLUMNS: usize = 64;
 
-/// One half of the demonstration, on its own clock.
-pub(crate) struct Half {
+/// One run of the demonstration, on its own clock.
+pub(super) struct Half {
     title: &'static str,
     microseconds: u64,
-    /// When each machine said that it has the VIP.
+    /// When each machine claimed the VIP.
     answers: Vec<(&'static str, Vec<u64>)>,
 }
 
 impl Half {
-    /// What the frames of one half show of these machines.
-    pub(crate) fn of(title: &'static str, frames: &[Frame], names: &[&'static str]) -> Self {
+    /// Reads from the frames of a run when these machines claimed the VIP.
+    pub(super) fn of(title: &'static str, frames: &[Frame], names: &[&'static str]) -> Self {
         let start = frames.first().map_or(0, |frame| frame.microseconds);
         let end = frames.last().map_or(0, |frame| frame.microseconds);
         let by = |name: &str| -> Vec<u64> {
@@ -45,8 +45,8 @@ impl Half {
     }
 }
 
-/// The picture for a terminal.
-pub(crate) fn text(halves: &[Half]) -> String {
+/// Draws the picture for a terminal.
+pub(super) fn text(halves: &[Half]) -> String {
     let mut text = String::new();
     for half in halves {
         let _ = writeln!(text, "\n  {}", half.caption());
@@ -63,8 +63,8 @@ pub(crate) fn text(halves: &[Half]) -> String {
     text
 }
 
-/// The picture as SVG, on a scale that both halves share.
-pub(crate) fn svg(halves: &[Half]) -> String {
+/// Draws the picture as SVG, on a scale that both runs share.
+pub(super) fn svg(halves: &[Half]) -> String {
     const LEFT: u64 = 80;
     const WIDTH: u64 = 680;
     const ROW: u64 = 22;
