@@ -74,18 +74,7 @@ impl<T: SelectAddr> Redirect<T> {
     /// Creates it, not in place.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            ops <- Opaque::ffi_init(|ops: *mut bindings::ftrace_ops| {
-                let init = bindings::ftrace_ops {
-                    func: Some(Self::enter),
-                    // PERMANENT makes writes of 0 to kernel.ftrace_enabled fail, instead of silently ending the
-                    // redirection.
-                    flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
-                        as c_ulong,
-                    ..Default::default()
-                };
-                // SAFETY: `ops` is valid for writing.
-                unsafe { ops.write(init) };
-            }),
+            ops: Opaque::uninit(),
             work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
                 // SAFETY: `work` is valid for writing and pinned.
                 unsafe { bindings::init_work(work, Some(Self::work)) };
@@ -107,6 +96,16 @@ impl<T: SelectAddr> Redirect<T> {
             return Ok(());
         }
         let ops = self.ops.get();
+        let init = bindings::ftrace_ops {
+            func: Some(Self::enter),
+            // PERMANENT makes writes of 0 to kernel.ftrace_enabled fail, instead of silently ending the redirection.
+            flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
+                as c_ulong,
+            ..Default::default()
+        };
+        // Anew each time: `ftrace_free_filter` of 6.12 and before leaves a pointer to the freed filter behind.
+        // SAFETY: `ops` is valid for writing. It is not registered, and nobody uses it since it was unregistered.
+        unsafe { ops.write(init) };
         let function = bindings::inet_select_addr as *const () as c_ulong;
         // SAFETY: The operations are initialised and pinned.
         to_result(unsafe { bindings::ftrace_set_filter_ip(ops, function, 0, 0) })?;
