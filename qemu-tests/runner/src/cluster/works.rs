@@ -23,9 +23,10 @@ impl Cluster<'_> {
     /// the director may claim a VIP. Every request goes to the director and from there to one real server, which answers
     /// from the VIP. Every real server serves, and the client receives the right contents.
     pub(crate) fn works(&mut self, director: &str) -> Result<String> {
-        // udev may still be configuring new interfaces.
+        // udev may still be configuring new interfaces. On a busy machine, udevd sometimes closes the connection by which
+        // settle asks whether it is there ("Failed to wait for daemon to reply: Broken pipe").
         for name in self.names.clone() {
-            self.shell(name, "udevadm settle\n")?;
+            self.shell(name, "udevadm settle || { sleep 1; udevadm settle; }\n")?;
         }
         let services = Service::read(&self.shell(director, "ipvsadm -S -n\n")?)?;
         let mut faults = Vec::new();
