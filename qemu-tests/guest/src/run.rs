@@ -4,7 +4,7 @@
 
 use crate::{
     cases,
-    lab::{case::Case, module::load, skip::Skip, Lab},
+    lab::{case::Case, module, skip::Skip, Lab},
     line::Line,
     machine, random,
 };
@@ -48,7 +48,7 @@ fn run_one(name: &str, story: &Story, line: &mut Line) -> Result<()> {
     let start = Instant::now();
     let mut lab = Lab::new();
     let before = taint()?;
-    let result = load()
+    let result = module::load()
         .and_then(|()| story(&mut lab))
         .and_then(|()| well(before | lab.taints));
     let outcome = match result {
@@ -69,6 +69,10 @@ fn run_one(name: &str, story: &Story, line: &mut Line) -> Result<()> {
     };
     let note = lab.note.take();
     drop(lab);
+    if matches!(outcome, Outcome::Failed { .. }) && !machine::is_shared() {
+        // It may have loaded the module with parameters of its own. If unloading fails, the next case says so.
+        drop(module::unload());
+    }
     line.report(&Report::Ended(Ended {
         name: name.to_owned(),
         outcome,
