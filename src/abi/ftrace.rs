@@ -46,16 +46,20 @@ pub(crate) trait SelectAddr: 'static {
     fn select(dev: &NetDevice, dst: Ipv4Addr, scope: u8) -> Ipv4Addr;
 }
 
-/// The redirection: put in place at once, taken out later by a work item.
+/// How long the redirection stays when it is not needed any more, in jiffies: a second.
+const LINGER: c_ulong = bindings::HZ as c_ulong;
+
+/// The redirection: put in place at once, taken out a while later by a work item.
 ///
 /// Taking it out waits until no task can be in the replacement any more, some tenths of a second. That is too long for
-/// the RTNL, under which flags are written and devices leave.
+/// the RTNL, under which flags are written and devices leave. It lingers so that whoever reveals a device and hides one
+/// again, such as a script that makes a device anew, does not wait for that either.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Redirect<T: SelectAddr> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
     #[pin]
-    work: Opaque<bindings::work_struct>,
+    work: Opaque<bindings::delayed_work>,
     /// Whether `ops` are registered. Accessed by the work item, which never runs concurrently with itself, and by
     /// [`Self::put`] and `drop` once they have cancelled the work item.
     registered: Cell<bool>,
@@ -75,9 +79,9 @@ impl<T: SelectAddr> Redirect<T> {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             ops: Opaque::uninit(),
-            work <- Opaque::ffi_init(|work: *mut bindings::work_struct| {
+            work <- Opaque::ffi_init(|work: *mut bindings::delayed_work| {
                 // SAFETY: `work` is valid for writing and pinned.
-                unsafe { bindings::init_work(work, Some(Self::work)) };
+                unsafe { bindings::init_delayed_work(work, Some(Self::work)) };
             }),
             registered: Cell::new(false),
             text: own_text(),
@@ -85,22 +89,30 @@ impl<T: SelectAddr> Redirect<T> {
         })
     }
 
-    /// Puts it in place, unless it is. Sleeps; if it is just being taken out, until that is done.
+    /// Puts it in place, unless it is. Sleeps; if the work item is just taking it out, until that is done.
     ///
     /// Fails with EBUSY if another user of ftrace, such as a live patch, redirects the function, or if
     /// kernel.ftrace_enabled is 0; with ENODEV if ftrace is disabled after an error.
     pub(crate) fn put(&self, _: &Rtnl) -> Result {
         // SAFETY: The work item is initialised. It does not take the RTNL, which the caller holds.
-        unsafe { bindings::cancel_work_sync(self.work.get()) };
+        unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
         if self.registered.get() {
             return Ok(());
         }
         let ops = self.ops.get();
+        // Where ftrace does not pass a function's arguments (arm64 before 6.2), it lets operations redirect only if they
+        // have all registers saved.
+        let registers = if cfg!(CONFIG_DYNAMIC_FTRACE_WITH_ARGS) {
+            0
+        } else {
+            bindings::FTRACE_OPS_FL_SAVE_REGS
+        };
         let init = bindings::ftrace_ops {
             func: Some(Self::enter),
             // PERMANENT makes writes of 0 to kernel.ftrace_enabled fail, instead of silently ending the redirection.
-            flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
-                as c_ulong,
+            flags: (bindings::FTRACE_OPS_FL_IPMODIFY
+                | bindings::FTRACE_OPS_FL_PERMANENT
+                | registers) as c_ulong,
             ..Default::default()
         };
         // Anew each time: `ftrace_free_filter` of 6.12 and before leaves a pointer to the freed filter behind.
@@ -118,10 +130,10 @@ impl<T: SelectAddr> Redirect<T> {
         Ok(())
     }
 
-    /// Has it taken out, unless it is put again before that. Does not wait.
+    /// Has it taken out after a while, unless it is put again before that. Does not wait.
     pub(crate) fn take_out(&self, _: &Rtnl) {
         // SAFETY: The work item is initialised, pinned, and cancelled before it is freed.
-        unsafe { bindings::schedule_work(self.work.get()) };
+        unsafe { bindings::schedule_delayed_work(self.work.get(), LINGER) };
     }
 
     /// Takes it out, if it is in place. Sleeps.
@@ -148,8 +160,12 @@ impl<T: SelectAddr> Redirect<T> {
     ///
     /// Called only by the workqueue, for the work item of a live value.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: The work item is a field of `Self`, which lives until the work item has been cancelled.
-        unsafe { &*container_of!(Opaque::cast_from(work), Self, work) }.unregister();
+        // SAFETY: The work item is part of a field of `Self`, which lives until the work item has been cancelled.
+        unsafe {
+            let work = container_of!(work, bindings::delayed_work, work);
+            &*container_of!(Opaque::cast_from(work), Self, work)
+        }
+        .unregister();
     }
 
     /// # Safety
@@ -195,7 +211,7 @@ impl<T: SelectAddr> Redirect<T> {
 impl<T: SelectAddr> PinnedDrop for Redirect<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The work item is initialised. Nobody else can schedule it any more.
-        unsafe { bindings::cancel_work_sync(self.work.get()) };
+        unsafe { bindings::cancel_delayed_work_sync(self.work.get()) };
         self.unregister();
     }
 }

@@ -209,6 +209,16 @@ bool rust_helper_schedule_work(struct work_struct *work)
 	return schedule_work(work);
 }
 
+void rust_helper_init_delayed_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+bool rust_helper_schedule_delayed_work(struct delayed_work *work, unsigned long delay)
+{
+	return schedule_delayed_work(work, delay);
+}
+
 bool rust_helper_rtnl_trylock(void)
 {
 	return rtnl_trylock();
@@ -267,16 +277,16 @@ unsigned int arp_hidden_unanswered(struct sk_buff *skb)
 	return NF_STOLEN;
 }
 
-#ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
 void rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
 {
-#ifdef ftrace_instruction_pointer_set
+#ifndef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+	instruction_pointer_set(ftrace_get_regs(fregs), ip);
+#elif defined(ftrace_instruction_pointer_set)
 	ftrace_instruction_pointer_set(fregs, ip);
 #else
 	ftrace_regs_set_instruction_pointer(fregs, ip);
 #endif
 }
-#endif
 
 bool rust_helper_trace_request_unanswered_enabled(void)
 {

@@ -9,8 +9,8 @@ use super::{
         NOBODY, NOWHERE,
     },
 };
-use crate::netlink::Request;
-use anyhow::{Context, Result};
+use crate::{lab::module::not_redirected, netlink::Request};
+use anyhow::{ensure, Context, Result};
 use etherparse::PacketBuilder;
 use nix::{
     sched::{unshare, CloneFlags},
@@ -120,6 +120,7 @@ impl Site<'_> {
             }
             Event::KnobFirst => {
                 self.host.conf("lo", "hidden", 0)?;
+                ensure!(not_redirected()?, "the redirection stays");
                 self.knob("lo", "hidden", "1")
             }
             Event::KnobNext => {

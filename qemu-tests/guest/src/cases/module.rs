@@ -6,7 +6,7 @@ use crate::{
     lab::{
         case::cases,
         kernel_log::{mark, said},
-        module::load,
+        module::{load, not_redirected, redirected},
         real_server::{real_server, unnumbered_with_dummy, HOST, NEIGHBOUR, VIP},
         skip::Skip,
         Host, Lab, Way,
@@ -15,10 +15,7 @@ use crate::{
     wire::who_has,
 };
 use anyhow::{ensure, Result};
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 cases![
     row29_flags_off,
@@ -45,25 +42,6 @@ fn hooked(lab: &mut Lab, host: &str) -> Result<Option<bool>> {
     }
     ensure!(status == 0, "{command}: {hooks}");
     Ok(Some(hooks.contains("arp_hidden")))
-}
-
-/// Whether `inet_select_addr` is redirected.
-fn redirected() -> Result<bool> {
-    let functions = fs::read_to_string("/sys/kernel/tracing/enabled_functions")?;
-    Ok(functions.contains("inet_select_addr"))
-}
-
-/// Waits until it is not redirected, which takes a moment after the last device has been revealed. Returns false if it still
-/// is after a minute.
-fn not_redirected() -> Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while redirected()? {
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(true)
 }
 
 /// Whether a host's hooks and the redirection of `inet_select_addr` are as expected.

@@ -4,7 +4,12 @@
 
 use anyhow::{Context, Result};
 use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
-use std::{fs::File, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// The module's file.
 pub(crate) struct Module(File);
@@ -44,4 +49,23 @@ pub(crate) fn unload() -> Result<()> {
         remove().context("rmmod")?;
     }
     Ok(())
+}
+
+/// Whether `inet_select_addr` is redirected.
+pub(crate) fn redirected() -> Result<bool> {
+    let functions = fs::read_to_string("/sys/kernel/tracing/enabled_functions")?;
+    Ok(functions.contains("inet_select_addr"))
+}
+
+/// Waits until it is not redirected, which takes a second and a moment after the last device has been revealed. Returns false if it still
+/// is after a minute.
+pub(crate) fn not_redirected() -> Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while redirected()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
 }
