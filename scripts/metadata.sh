@@ -18,10 +18,12 @@ lacks_crate() {
 check_kernel() {
 	local kdir=$1 crates=${2:-} conf=$1/include/config/auto.conf option tool wanted found
 	[ -e "$conf" ] || die "$kdir is not configured: run 'make olddefconfig prepare' in the kernel tree"
-	for option in MODULES INET SYSCTL NETFILTER_FAMILY_ARP DYNAMIC_FTRACE_WITH_ARGS; do
+	for option in MODULES INET SYSCTL NETFILTER_FAMILY_ARP; do
 		grep -qx "CONFIG_$option=y" "$conf" ||
 			die "the kernel of $kdir lacks CONFIG_$option: the module needs a kernel that has it"
 	done
+	grep -qxE 'CONFIG_DYNAMIC_FTRACE_WITH_(ARGS|REGS)=y' "$conf" ||
+		die "the kernel of $kdir lacks CONFIG_DYNAMIC_FTRACE: the module needs a kernel that has it"
 	wanted=$(compiler_of "$conf" CC)
 	case $wanted in
 	*clang*) tool=clang ;;

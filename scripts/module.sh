@@ -10,10 +10,12 @@ in_compilers() {
 	if [ -n "${KDIR:-}" ]; then "$@"; else SUITE=$suite in_toolchain "$@"; fi
 }
 
-# Sets kernel, the folder in the cache of the kernel that KERNEL names, and suite, the environment with its compilers.
+# Sets kernel, the folder in the cache of the kernel that KERNEL names; suite, the environment with its compilers; and
+# cross, the prefix of these if it is for another architecture: Debian 12's headers do not have it.
 find_kernel() {
 	suite=$(in_toolchain env KERNEL="${KERNEL:-}" scripts/kernel environment)
 	kernel=$(SUITE=$suite in_toolchain env KERNEL="${KERNEL:-}" scripts/kernel)
+	[ ! -e "$kernel/userland" ] || cross=aarch64-linux-gnu-
 }
 
 # Sets crates, the folder with the sources for a self-contained build. With KDIR, whatever the cache has will do, so
@@ -36,7 +38,7 @@ build_module() {
 	cp -rsf "$@" "$out/$name/"
 	LOG=$out/$name.log step "Building $name.ko for ${out#"$TOP"/build/}" \
 		in_compilers make -C "$kdir" M="$out/$name" ${crates:+CRATES="$crates"} ${RUSTC:+RUSTC="$RUSTC"} \
-		${BINDGEN:+BINDGEN="$BINDGEN"} ${CC:+CC="$CC"} -j"$(nproc)" modules
+		${BINDGEN:+BINDGEN="$BINDGEN"} ${CC:+CC="$CC"} ${cross:+CROSS_COMPILE="$cross"} -j"$(nproc)" modules
 	if grep 'warning: objtool:' "$out/$name.log" >&2; then
 		rm -r "${out:?}/$name"
 		die "objtool's warnings are errors here; the whole output is in $out/$name.log"

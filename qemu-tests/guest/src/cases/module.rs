@@ -307,7 +307,7 @@ const TRACERS: [Tracer; 4] = [
     },
     Tracer {
         name: "a BPF program",
-        there: "test -e /sys/kernel/btf/vmlinux",
+        there: "test -e /sys/kernel/btf/vmlinux && grep -qw register_ftrace_direct /proc/kallsyms",
         begin: "sysctl -q kernel.bpf_stats_enabled=1; bpftool prog load /fentry.o /sys/fs/bpf/fentry autoattach",
         end: "rm /sys/fs/bpf/fentry; sysctl -q kernel.bpf_stats_enabled=0",
         calls: "bpftool prog show name entered | grep -o 'run_cnt [0-9]*' | cut -d' ' -f2",
