@@ -6,8 +6,10 @@ use crate::{
     lab::{
         case::cases,
         real_server::{real_server, VIP},
+        skip::Skip,
         Lab, Way,
     },
+    machine,
     wire::who_has,
 };
 use anyhow::{ensure, Result};
@@ -79,6 +81,10 @@ fn row21_namespaces(lab: &mut Lab) -> Result<()> {
 
 /// Root of a user namespace may write the knobs of its own network namespace and of no other, as with arp_ignore.
 fn row21_user_namespace(lab: &mut Lab) -> Result<()> {
+    if machine::is_shared() && machine::shell("unshare --user true")?.0 != 0 {
+        let why = "no user namespace can be made here, in a chroot";
+        return Err(Skip(why.to_owned()).into());
+    }
     let (host, _, _) = real_server(lab)?;
     let own = "unshare --user --map-root-user --net sh -c";
     for knob in KNOBS {
