@@ -315,6 +315,8 @@ const LEFT: &str = "udevadm settle; cut -d' ' -f1 /proc/modules | sort; lsns --t
 pub(super) fn check(site: &mut Site<'_>) -> Result<String> {
     let disk = site.fresh("check")?;
     let mut rs1 = site.boot(&disk)?;
+    // Once a case has loaded it, it stays.
+    site.shell(&mut rs1, "modprobe vrf")?;
     let before = site.shell(&mut rs1, LEFT)?;
     let in_bash = |command: &str| format!("bash -c '{command}'");
     let (status, report) = rs1.try_shell(&in_bash(CHECK))?;
