@@ -23,7 +23,7 @@ check_kernel() {
 			die "the kernel of $kdir lacks CONFIG_$option: the module needs a kernel that has it"
 	done
 	grep -qxE 'CONFIG_DYNAMIC_FTRACE_WITH_(ARGS|REGS)=y' "$conf" ||
-		die "the kernel of $kdir lacks CONFIG_DYNAMIC_FTRACE: the module needs a kernel that has it"
+		die "the kernel of $kdir lacks CONFIG_DYNAMIC_FTRACE_WITH_ARGS: the module needs a kernel that has it"
 	wanted=$(compiler_of "$conf" CC)
 	case $wanted in
 	*clang*) tool=clang ;;

@@ -57,8 +57,8 @@ pub(crate) fn redirected() -> Result<bool> {
     Ok(functions.contains("inet_select_addr"))
 }
 
-/// Waits until it is not redirected, which takes a second and a moment after the last device has been revealed. Returns false if it still
-/// is after a minute.
+/// Waits until it is not redirected, which takes a second and a moment after the last device has been revealed. Returns
+/// false if it still is after a minute.
 pub(crate) fn not_redirected() -> Result<bool> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while redirected()? {
